@@ -1,0 +1,3 @@
+"""evolve discovers algorithms: proposers write programs, a jail runs them, a trusted evaluator scores them."""
+
+__version__ = "0.1.0"

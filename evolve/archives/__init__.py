@@ -1,0 +1,1 @@
+"""Archives keep who may breed."""

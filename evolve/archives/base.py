@@ -1,0 +1,47 @@
+"""The interface of all archives."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from evolve.records import Member, Outcome, Placement, Sample, Status
+
+
+class Archive(ABC):
+    """Keeps members worth breeding from, and the best ever added.
+
+    A new archive implements `_place` (where a member goes), `sample` (who breeds next) and `members`.
+    It draws randomness from the generator passed in and from nowhere else, and it never evaluates.
+    """
+
+    def __init__(self) -> None:
+        self.best: Member | None = None
+
+    def add(self, member: Member) -> Placement:
+        """Offer an evaluated candidate; only an OK evaluation can be placed."""
+        if member.evaluation.status is not Status.OK:
+            return Placement(Outcome.REJECTED)
+        if self.best is None or member.score > self.best.score:
+            self.best = member
+        return self._place(member)
+
+    @abstractmethod
+    def _place(self, member: Member) -> Placement:
+        """Store an OK member, or reject it."""
+
+    @abstractmethod
+    def sample(self, number: int, rng: random.Random) -> Sample:
+        """Draw a parent and inspirations for proposal `number`; raises LookupError while empty."""
+
+    @abstractmethod
+    def bar(self, number: int) -> Member | None:
+        """The member that a child of proposal `number` has to beat to be placed; None if any will do."""
+
+    @abstractmethod
+    def members(self) -> Iterator[Member]:
+        """All members, each once, in a fixed order."""
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.members())

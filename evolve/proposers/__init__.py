@@ -1,0 +1,1 @@
+"""Proposers turn a sample of the archive into a proposal."""

@@ -1,0 +1,177 @@
+"""The records of a run: frozen, typed, and the same in memory, in the journal and in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Value = None | bool | int | float | str | list[Any] | dict[str, Any] | Array
+"""What crosses the jail's wall, in either direction."""
+
+
+class Status(StrEnum):
+    """How an evaluation ended. Only OK has a score."""
+
+    OK = "ok"
+    INVALID = "invalid"  # a decision breaks a rule of the problem
+    CRASHED = "crashed"  # the program raised, or died
+    TIMED_OUT = "timed-out"  # an instance passed its CPU or wall limit
+    OUT_OF_MEMORY = "out-of-memory"
+    FORBIDDEN = "forbidden"  # the program tried what the jail refuses
+    IMPOSSIBLE = "impossible"  # a score beyond the bound
+    EVALUATOR_FAILED = "evaluator-failed"  # our fault, never charged to the candidate
+    RACED_OUT = "raced-out"  # stopped early: already worse than what it had to beat
+    DUPLICATE = "duplicate"  # decides exactly as a candidate that was evaluated before
+
+
+class Split(StrEnum):
+    """Who may see an instance: train (proposers), validation (promotion), holdout (publishing, once)."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    HOLDOUT = "holdout"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One input of a problem.
+
+    arguments: what the entry point is called with, by parameter name, in order.
+    bound: an objective, in the objective's unit, that no decision can beat.
+    group: where it lies in the problem's instance grid, e.g. {"n": 100, "RDD": 0.2, "TF": 0.6}.
+    facts: for the trusted side only, e.g. the optimum.
+    cpu_s: CPU seconds a decision may take; None means the problem's limit.
+    """
+
+    name: str
+    arguments: Mapping[str, Value]
+    bound: float
+    group: Mapping[str, str | int | float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    cpu_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One program: a mapping of file name to text. `id` is the hash of its normalised source."""
+
+    id: str
+    files: Mapping[str, str]
+    parents: tuple[str, ...] = ()
+    operator: str = "seed"
+    note: str = ""  # what the operator did, in a few words; a seed's name for a seed
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One attempt to make a candidate: a program, or the reason there is none."""
+
+    number: int
+    operator: str
+    parents: tuple[str, ...]
+    candidate: Candidate | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the trusted side found out about a candidate on one split.
+
+    objectives, scores: one per instance, in the split's order; raw in the objective's unit, and
+        normalised (0 = baseline, 1 = bound). Empty unless the status is OK.
+    score: mean of scores; nan unless OK.
+    instances: how many instances were decided before the evaluation ended.
+    decisions: digest of the decisions on the first instances; "" if it did not come so far.
+    """
+
+    candidate: str
+    split: Split
+    status: Status
+    objectives: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
+    instances: int = 0
+    feedback: str = ""
+    cpu_s: float = 0.0
+    peak_mb: float = 0.0
+    jail: str = ""
+    decisions: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.status is Status.OK
+
+    @property
+    def score(self) -> float:
+        return float(np.mean(self.scores)) if self.scores else float("nan")
+
+    @property
+    def objective(self) -> float:
+        return float(np.mean(self.objectives)) if self.objectives else float("nan")
+
+    @property
+    def worst_decile(self) -> float:
+        """Mean normalised score over the worst tenth of the instances (at least one)."""
+        if not self.scores:
+            return float("nan")
+        ordered = np.sort(np.asarray(self.scores))
+        return float(ordered[: max(1, len(ordered) // 10)].mean())
+
+
+@dataclass(frozen=True)
+class Member:
+    """An archived candidate with its evaluation on train."""
+
+    candidate: Candidate
+    evaluation: Evaluation
+
+    @property
+    def score(self) -> float:
+        return self.evaluation.score
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What an archive offers a proposer: a parent, and others to learn from (best first)."""
+
+    parent: Member
+    inspirations: tuple[Member, ...] = ()
+
+
+class Outcome(StrEnum):
+    REJECTED = "rejected"
+    NEW = "new"
+    IMPROVED = "improved"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """An archive's answer to `add`. `cell` names where; `replaced` the candidate that had to go."""
+
+    outcome: Outcome
+    cell: str = ""
+    replaced: str = ""
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """The verdict of the paired test on validation between a challenger and the champion.
+
+    difference, low, high: mean paired difference of normalised scores (challenger minus champion)
+        with its bootstrap interval at `confidence`. promoted: whether `low` > 0.
+    champion: the id beaten or not; "" for the first champion, which needs no test.
+    """
+
+    challenger: str
+    champion: str
+    promoted: bool
+    difference: float
+    low: float
+    high: float
+    confidence: float
+    instances: int
+    reason: str = ""
