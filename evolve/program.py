@@ -34,7 +34,9 @@ def normalise(tree: ast.Module) -> str:
 
     The tree is not changed.
     """
-    bodies = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))]
+    bodies = [
+        node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))
+    ]
     kept = [(node, node.body) for node in bodies if ast.get_docstring(node, clean=False) is not None]
     for node, body in kept:
         node.body = body[1:] or [ast.Pass()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,13 +59,18 @@ class Instance:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One program: a mapping of file name to text. `id` is the hash of its normalised source."""
+    """One program: a mapping of file name to text. `id` is the hash of its normalised source.
+
+    note: what the operator did, in a few words; a seed's name for a seed.
+    number: the running number of the proposal that made it; 0 outside a run.
+    """
 
     id: str
     files: Mapping[str, str]
     parents: tuple[str, ...] = ()
     operator: str = "seed"
-    note: str = ""  # what the operator did, in a few words; a seed's name for a seed
+    note: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ class Evaluation:
         normalised (0 = baseline, 1 = bound). Empty unless the status is OK.
     score: mean of scores; nan unless OK.
     instances: how many instances were decided before the evaluation ended.
+    slowest: the largest share of its CPU limit that any instance took.
     decisions: digest of the decisions on the first instances; "" if it did not come so far.
     """
 
@@ -98,6 +105,7 @@ class Evaluation:
     feedback: str = ""
     cpu_s: float = 0.0
     peak_mb: float = 0.0
+    slowest: float = 0.0
     jail: str = ""
     decisions: str = ""
 
@@ -105,15 +113,15 @@ class Evaluation:
     def ok(self) -> bool:
         return self.status is Status.OK
 
-    @property
+    @cached_property
     def score(self) -> float:
         return float(np.mean(self.scores)) if self.scores else float("nan")
 
-    @property
+    @cached_property
     def objective(self) -> float:
         return float(np.mean(self.objectives)) if self.objectives else float("nan")
 
-    @property
+    @cached_property
     def worst_decile(self) -> float:
         """Mean normalised score over the worst tenth of the instances (at least one)."""
         if not self.scores:

@@ -1,0 +1,446 @@
+"""The command line. Commands only: each is a few lines over functions that a notebook can call.
+
+Heavy modules are imported inside the commands, so that `evolve --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from evolve import __version__
+from evolve.errors import (
+    EvolveError,
+    JournalError,
+    ProblemError,
+    ProgramError,
+    SettingsError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from evolve.journal import Journal
+    from evolve.run import Result, Run
+
+FINDING = 1
+WRONG_USE = 2
+RUNS = Path("runs")
+
+
+class _Commands(click.Group):
+    """A group that shows a user's mistake in one line and keeps commands in the order of use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (UsageError, SettingsError, ProblemError, ProgramError, JournalError) as error:
+            click.echo(f"evolve: {error}", err=True)
+            ctx.exit(WRONG_USE)
+        except EvolveError as error:
+            click.echo(f"evolve: {error}", err=True)
+            ctx.exit(FINDING)
+
+
+def _command(example: str) -> Callable[[Callable[..., None]], click.Command]:
+    epilog = "\b\nExample:\n" + "\n".join(f"  {line}" for line in example.splitlines())
+    return main.command(epilog=epilog, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else on stdout."
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="evolve")
+def main() -> None:
+    """Discover scheduling and placement algorithms whose scores can be trusted.
+
+    \b
+    Start:       evolve run smtt
+    Look:        evolve show latest, evolve lineage latest, evolve mlflow
+    Use it:      evolve publish latest --to my_heuristic
+    Your own:    evolve new my_problem, then evolve run my_problem
+    """
+
+
+@_command(
+    "evolve run problems/smtt\nevolve run smtt --seeds edd --seconds 300 --seed 2\nevolve run smtt --evaluations 2000 --workers 1"
+)
+@click.argument("problem")
+@click.option(
+    "--proposer",
+    default=None,
+    help="Who writes candidates: genetic (built in, needs no key). [default: genetic]",
+)
+@click.option("--evaluations", type=int, help="Stop after N candidates.")
+@click.option(
+    "--seconds", type=float, help="Stop after S seconds. [default: 60, unless --evaluations is given]"
+)
+@click.option("--seeds", help="First population, by seed names: edd,mdd. [default: all seeds of the problem]")
+@click.option("--workers", type=int, help="Evaluations at a time. [default: CPU cores]")
+@click.option(
+    "--seed", type=int, help="Seed of all randomness: with one worker, same seed, same run. [default: 1]"
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the run. [default: runs/PROBLEM-TIME]"
+)
+@click.option(
+    "--mlflow/--no-mlflow", default=True, help="Mirror the run to MLflow in the background. [default: on]"
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. archive.islands=4."
+)
+@json_option
+def run(problem: str, overrides: tuple[str, ...], out: Path | None, as_json: bool, **options: Any) -> None:
+    """Search for a better program. PROBLEM is a problem folder, or the bare name of a bundled problem.
+
+    Ctrl-C ends it cleanly with the best so far; `evolve resume` goes on.
+    """
+    from evolve import problem as problems
+    from evolve import run as runs
+    from evolve import settings
+
+    name = problems.load(problem).name
+    resolved = settings.resolve(problem, _given(options), overrides)
+    folder = out or _new_folder(name)
+    _execute(lambda observers: runs.start(folder, resolved, observers), resolved.mlflow.enabled, as_json)
+
+
+@_command("evolve resume latest\nevolve resume runs/smtt-20260102-030405 --seconds 300")
+@click.argument("run")
+@click.option("--evaluations", type=int, help="New total of candidates.")
+@click.option("--seconds", type=float, help="New total of seconds, those already spent included.")
+@click.option(
+    "--mlflow/--no-mlflow", default=True, help="Mirror the run to MLflow in the background. [default: on]"
+)
+@json_option
+def resume(run: str, evaluations: int | None, seconds: float | None, mlflow: bool, as_json: bool) -> None:
+    """Go on where a run stopped or was killed. RUN is a folder, a name under runs/, or 'latest'."""
+    from evolve import run as runs
+    from evolve.settings import BudgetSettings
+
+    folder = _run_folder(run)
+    asked = evaluations is not None or seconds is not None
+    budget = BudgetSettings(evaluations=evaluations, seconds=seconds) if asked else None
+    _execute(lambda observers: runs.reopen(folder, budget, observers), mlflow, as_json)
+
+
+@_command("evolve evaluate smtt seeds/smtt/mdd.py\nevolve evaluate smtt my.py --split validation --json")
+@click.argument("problem")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--split", type=click.Choice(["train", "validation", "holdout"]), default="train", show_default=True
+)
+@click.option(
+    "--open-holdout", is_flag=True, help="Needed with --split holdout: what was seen is no holdout any more."
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="jail.minimum=LEVEL accepts a weaker jail."
+)
+@json_option
+def evaluate(
+    problem: str, file: Path, split: str, open_holdout: bool, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Score one program: status, raw and normalised score, CPU, memory, feedback. Exit code 1 unless it is OK.
+
+    PROBLEM is a problem folder, or the bare name of a bundled problem; FILE is a program.
+    """
+    from evolve import problem as problems
+    from evolve import settings
+    from evolve.evaluate import Evaluator
+    from evolve.records import Split
+    from evolve.table import evaluation_facts, evaluation_table
+
+    if split == "holdout" and not open_holdout:
+        raise UsageError(
+            "--split holdout: the holdout is sealed; add --open-holdout if you mean to look at it"
+        )
+    resolved = settings.resolve(problem, {}, overrides)
+    loaded = problems.load(problem)
+    candidate = problems.read_program(file, loaded.spec)
+    with Evaluator(loaded, resolved.jail.minimum) as evaluator:
+        evaluation = evaluator.evaluate(candidate, Split(split))
+    if as_json:
+        _print_json(evaluation_facts(loaded, evaluation))
+    else:
+        _console().print(evaluation_table(loaded, evaluation))
+    if not evaluation.ok:
+        sys.exit(FINDING)
+
+
+@_command("evolve baselines smtt\nevolve baselines smtt --split validation --json")
+@click.argument("problem")
+@click.option(
+    "--split", "splits", type=click.Choice(["train", "validation"]), multiple=True, help="[default: both]"
+)
+@json_option
+def baselines(problem: str, splits: tuple[str, ...], as_json: bool) -> None:
+    """Score every seed: what a search has to beat. PROBLEM is a folder or a bundled name."""
+    from evolve import problem as problems
+    from evolve.evaluate import Evaluator
+    from evolve.jail import Level
+    from evolve.records import Split
+    from evolve.settings import JailSettings
+    from evolve.table import measure_seeds, render
+
+    loaded = problems.load(problem)
+    chosen = [Split(split) for split in splits or ("train", "validation")]
+    with (
+        Evaluator(loaded, Level(JailSettings().minimum)) as evaluator,
+        _progress(len(loaded.seeds)) as advance,
+    ):
+        rows = measure_seeds(loaded, evaluator, chosen, advance)
+    if as_json:
+        _print_json({"problem": loaded.name, "seeds": [row.facts() for row in rows]})
+    else:
+        _console().print(render(loaded, rows, chosen, f"{loaded.spec.title}: seeds"))
+
+
+@_command("evolve problems\nevolve problems --json")
+@json_option
+def problems(as_json: bool) -> None:
+    """List the bundled problems: entry point, objective, instances, bound, evaluator."""
+    from evolve import problem
+    from evolve.table import problem_facts, problem_table
+
+    facts = [problem_facts(problem.load(name)) for name in problem.bundled_problems()]
+    if as_json:
+        _print_json({"problems": facts})
+    else:
+        _console().print(problem_table(facts))
+
+
+@_command("evolve new my_problem\nevolve run my_problem --seconds 20")
+@click.argument("directory", type=click.Path(path_type=Path))
+def new(directory: Path) -> None:
+    """Write a complete small problem folder that runs as it is, to start your own from."""
+    from evolve.new import create
+
+    for path in create(directory):
+        click.echo(path)
+    click.echo(
+        f"\nIt runs as it is:  evolve run {directory} --seconds 20\nThen read {directory / 'README.md'}."
+    )
+
+
+@_command("evolve show latest\nevolve show latest 3f2a")
+@click.argument("run")
+@click.argument("candidate", required=False)
+@json_option
+def show(run: str, candidate: str | None, as_json: bool) -> None:
+    """Show a candidate (the champion, unless an id is given): origin, evaluations, program."""
+    from evolve.review import candidate_facts, print_candidate
+
+    with _open(run) as journal:
+        facts = candidate_facts(journal, candidate)
+    if as_json:
+        _print_json(facts)
+    else:
+        print_candidate(facts, _console())
+
+
+@_command("evolve lineage latest\nevolve lineage latest 3f2a")
+@click.argument("run")
+@click.argument("candidate", required=False)
+@json_option
+def lineage(run: str, candidate: str | None, as_json: bool) -> None:
+    """Show the run at a glance, and how a candidate (the champion, unless an id is given) came about."""
+    from evolve.review import lineage_facts, print_lineage
+
+    with _open(run) as journal:
+        if as_json:
+            _print_json(lineage_facts(journal, candidate))
+        else:
+            print_lineage(journal, candidate, _console())
+
+
+@_command("evolve diff latest 3f2a\nevolve diff latest 3f2a 77b0")
+@click.argument("run")
+@click.argument("a", required=False)
+@click.argument("b", required=False)
+@json_option
+def diff(run: str, a: str | None, b: str | None, as_json: bool) -> None:
+    """Show what changed from A's first parent to A, or from B to A. Without A: the champion."""
+    from evolve.review import diff_facts, print_diff
+
+    with _open(run) as journal:
+        facts = diff_facts(journal, a, b)
+    if as_json:
+        _print_json(facts)
+    else:
+        print_diff(facts, _console())
+
+
+@_command("evolve publish latest --to my_heuristic\npip install ./my_heuristic")
+@click.argument("run")
+@click.argument("candidate", required=False)
+@click.option(
+    "--to",
+    "destination",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder to write; new or empty.",
+)
+@click.option("--name", help="Name of the Python module. [default: PROBLEM_heuristic]")
+@click.option(
+    "--again", is_flag=True, help="Open the holdout for another candidate of this run; the proof counts it."
+)
+@json_option
+def publish(
+    run: str, candidate: str | None, destination: Path, name: str | None, again: bool, as_json: bool
+) -> None:
+    """Write a candidate (the champion, unless an id is given) as a pip-installable package with its proof.
+
+    This opens the sealed holdout instances, once for a run.
+    """
+    from evolve.publish import publish as publish_package
+
+    published = publish_package(_run_folder(run), candidate, destination, name=name, again=again)
+    if as_json:
+        _print_json(published.facts())
+    else:
+        published.print(_console())
+
+
+@_command("evolve mlflow\nevolve mlflow --port 5001\nevolve mlflow --sync latest")
+@click.option(
+    "--store", default="", help="Tracking URI. [default: MLFLOW_TRACKING_URI, else the SQLite file in runs/]"
+)
+@click.option("--port", type=int, default=5000, show_default=True)
+@click.option("--sync", metavar="RUN", help="Mirror this run now (again), instead of opening the page.")
+def mlflow(store: str, port: int, sync: str | None) -> None:
+    """Open the MLflow page on the runs' store."""
+    from evolve.observers import mlflow as mirror
+
+    if sync:
+        mirror.mirror(_run_folder(sync), store=store)
+    else:
+        mirror.open_ui(store or mirror.default_store(), port)
+
+
+@_command("evolve doctor\nevolve doctor --json")
+@json_option
+def doctor(as_json: bool) -> None:
+    """Say what this machine offers: jail level and self-attack, versions, MLflow store. Exit code 1 on a finding."""
+    from evolve.doctor import examine, print_examination
+
+    found = examine()
+    if as_json:
+        _print_json(found)
+    else:
+        print_examination(found, _console())
+    if found["findings"]:
+        sys.exit(FINDING)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Settings from the options that were given; the others keep their defaults."""
+    tree: dict[str, Any] = {
+        key: options[key] for key in ("proposer", "workers", "seed") if options[key] is not None
+    }
+    tree["budget"] = {key: options[key] for key in ("evaluations", "seconds") if options[key] is not None}
+    tree["mlflow"] = {"enabled": options["mlflow"]}
+    if options["seeds"] is not None:
+        tree["seeds"] = [name.strip() for name in options["seeds"].split(",") if name.strip()]
+    return tree
+
+
+def _execute(make: Callable[[list[Any]], Run], mirrored: bool, as_json: bool) -> None:
+    from evolve.observers.console import ConsoleObserver
+    from evolve.observers.mlflow import MlflowMirror
+
+    console = _console(stderr=True)
+    display = ConsoleObserver(console)
+    mirror = MlflowMirror() if mirrored else None
+    search = make([display, *([mirror] if mirror else [])])
+    console.print(_opening(search), highlight=False)
+    try:
+        result = search.execute()
+    finally:
+        display.stop()
+    _report(search, result, as_json)
+    if mirror:
+        mirror.wait(console)
+    if result.impossible:
+        sys.exit(FINDING)
+
+
+def _opening(search: Run) -> str:
+    settings = search.settings
+    return (
+        f"{search.problem.spec.title}: proposer {settings.proposer} (no model, no key needed), "
+        f"{settings.workers} worker{'s' * (settings.workers != 1)}, seed {settings.seed}, run {search.folder}"
+    )
+
+
+def _report(search: Run, result: Result, as_json: bool) -> None:
+    from evolve.evaluate import Evaluator
+    from evolve.table import compare, print_result, result_facts
+
+    with Evaluator(search.problem, search.settings.jail.minimum) as evaluator:
+        rows = compare(search.problem, search.search, evaluator)
+    if as_json:
+        _print_json(result_facts(result, rows))
+    else:
+        print_result(search.problem, search.search, result, rows, _console())
+
+
+def _new_folder(name: str) -> Path:
+    base = RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder, count = base, 1
+    while folder.exists():
+        count += 1
+        folder = base.with_name(f"{base.name}-{count}")
+    return folder
+
+
+def _run_folder(name: str) -> Path:
+    from evolve.journal import FILE
+
+    if name == "latest":
+        journals = sorted(RUNS.glob(f"*/{FILE}"), key=lambda path: path.parent.stat().st_mtime)
+        if not journals:
+            raise JournalError(f"there is no run under {RUNS}/ yet; `evolve run smtt` makes one")
+        return journals[-1].parent
+    for folder in (Path(name), RUNS / name):
+        if (folder / FILE).is_file():
+            return folder
+    raise JournalError(f"{name}: no run there (no {FILE}); give the folder of a run, or 'latest'")
+
+
+def _open(name: str) -> Journal:
+    from evolve.journal import Journal
+
+    return Journal.open(_run_folder(name), read_only=True)
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def _progress(total: int) -> Any:
+    from evolve.table import progress
+
+    return progress(total, _console(stderr=True))
+
+
+def _print_json(facts: object) -> None:
+    click.echo(json.dumps(facts, indent=2, allow_nan=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""A child in the making: a program whose functions can be changed, and that can adopt functions of others."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+from evolve.genetic.infer import Site, Slot
+from evolve.genetic.nodes import clone
+from evolve.genetic.source import Definition, Source
+
+_BUILTINS = frozenset(dir(builtins))
+
+
+class Draft:
+    """Functions are copied when first opened; `commit` makes them part of `source`, `undo` forgets them."""
+
+    def __init__(self, source: Source, imports: Sequence[str]) -> None:
+        self.source = source
+        self.imports = tuple(imports)
+        self._start = source
+        self._open: dict[str, tuple[ast.FunctionDef, dict[int, Any]]] = {}
+
+    def open(self, function: str) -> tuple[ast.FunctionDef, dict[int, Any]]:
+        """The copy of a function that may be changed, and where its nodes came from."""
+        if function not in self._open:
+            copies: dict[int, Any] = {}
+            self._open[function] = clone(self.source.functions[function].function, copies), copies
+        return self._open[function]
+
+    def site(self, function: str, site: Site) -> Site:
+        """The same place in the copy that may be changed."""
+        copies = self.open(function)[1]
+        holder, node = copies[id(site.holder)], copies[id(site.node)]
+        return Site(holder, site.field, site.index, node, site.type, site.scope, site.role, site.depth)
+
+    def slot(self, function: str, slot: Slot) -> Slot:
+        """The same statement in the copy that may be changed."""
+        copies = self.open(function)[1]
+        return Slot(copies[id(slot.block)], slot.index, slot.scope, slot.depth, slot.pinned)
+
+    def commit(self) -> None:
+        """Close the open functions and drop what the entry no longer reaches."""
+        if self._open:
+            changed = {name: Definition(name, node) for name, (node, _) in self._open.items()}
+            kept = [changed.get(d.name, d) if d.is_function else d for d in self.source.definitions]
+            self.source = Source(self.source.entry, tuple(kept))
+        self._open.clear()
+        self._start = self.source = _plainly_named(self.source.pruned())
+
+    def undo(self) -> None:
+        """Forget everything since the last commit."""
+        self._open.clear()
+        self.source = self._start
+
+    def module(self, name: str) -> str:
+        """What an allowed module is called here, importing it if need be; "" if it may not be imported."""
+        for bound, module in self.source.known.modules.items():
+            if module == name:
+                return bound
+        alias = "np" if name == "numpy" else name
+        if name not in self.imports or alias in self.source.by_name:
+            return ""
+        statement = ast.Import([ast.alias(name, alias if alias != name else None)])
+        self._insert([Definition(alias, statement)])
+        return alias
+
+    def fresh(self, wanted: str) -> str:
+        """A name that nothing in the program uses, as close to the wanted one as possible."""
+        taken = {name for d in self.source.definitions for name in (*d.binds, *d.mentions)}
+        taken |= {*self.source.by_name, *_BUILTINS}
+        stem = wanted.rstrip("0123456789").rstrip("_") if wanted in taken else wanted
+        name, number = wanted, 2
+        while name in taken:
+            name, number = f"{stem}_{number}", number + 1
+        return name
+
+    def adopt(self, donor: Source, name: str) -> str:
+        """Bring a definition of another program here, with everything that it needs.
+
+        Returns:
+            What it is called here; "" if it cannot come, for want of an import.
+        """
+        needed = donor.reachable([name])
+        incoming = [d for d in donor.definitions if d.name in needed]
+        if not all(self._importable(d) for d in incoming if d.is_import):
+            return ""
+        same = self._already_here(incoming)
+        renames: dict[str, str] = {}
+        for definition in incoming:
+            if definition.name not in same:
+                renames[definition.name] = self._free_name(definition, renames)
+        arrivals = [_renamed(d, renames) for d in incoming if d.name not in same]
+        self._insert(arrivals)
+        return renames.get(name, name)
+
+    def _importable(self, definition: Definition) -> bool:
+        here = self.source.by_name.get(definition.name)
+        if here is not None:
+            return here.text == definition.text
+        node = definition.node
+        module = node.names[0].name if isinstance(node, ast.Import) else getattr(node, "module", "") or ""
+        return module.split(".")[0] in {name.split(".")[0] for name in self.imports}
+
+    def _already_here(self, incoming: Sequence[Definition]) -> set[str]:
+        """Names that mean the same in both programs, down to everything that they mention."""
+        mine = self.source.by_name
+        same = {d.name for d in incoming if d.name in mine and mine[d.name].text == d.text}
+        names = {d.name for d in incoming}
+        while True:
+            broken = {d.name for d in incoming if d.name in same and (names & {*d.mentions}) - same}
+            if not broken:
+                return same
+            same -= broken
+
+    def _free_name(self, definition: Definition, renames: dict[str, str]) -> str:
+        if definition.is_import:
+            return definition.name
+        name = self.fresh(definition.name)
+        while name in renames.values():
+            name = self.fresh(name + "_2")
+        return name
+
+    def _insert(self, arrivals: Sequence[Definition]) -> None:
+        """Imports go last among the imports, the rest right after them."""
+        old = list(self.source.definitions)
+        at = max((i + 1 for i, d in enumerate(old) if d.is_import), default=0)
+        modules = [d for d in arrivals if d.is_import]
+        others = [d for d in arrivals if not d.is_import]
+        self.source = Source(self.source.entry, (*old[:at], *modules, *others, *old[at:]))
+
+
+def _plainly_named(source: Source) -> Source:
+    """Drop the numbers of names whose plain name is no longer taken: programs that do the same look the same."""
+    renames: dict[str, str] = {}
+    for definition in source.definitions:
+        stem, _, suffix = definition.name.rpartition("_")
+        if stem and suffix.isdigit() and not _is_taken(stem, source, renames):
+            renames[definition.name] = stem
+    if not renames:
+        return source
+    return Source(source.entry, tuple(_renamed(d, renames) for d in source.definitions))
+
+
+def _is_taken(name: str, source: Source, renames: dict[str, str]) -> bool:
+    if name in source.by_name or name in renames.values() or name in _BUILTINS:
+        return True
+    return any(name in definition.binds or name in definition.mentions for definition in source.definitions)
+
+
+def _renamed(definition: Definition, renames: dict[str, str]) -> Definition:
+    wanted = {old: new for old, new in renames.items() if old != new}
+    if not wanted.keys() & {definition.name, *definition.mentions}:
+        return definition
+    node = clone(definition.node)
+    for child in ast.walk(node):
+        if isinstance(child, ast.Name) and child.id in wanted and child.id not in definition.binds:
+            child.id = wanted[child.id]
+    name = wanted.get(definition.name, definition.name)
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        node.name = name
+    elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        node.targets[0].id = name
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        node.target.id = name
+    return Definition(name, node)

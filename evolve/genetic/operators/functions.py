@@ -1,0 +1,333 @@
+"""Operators on whole functions: exchange, call, chain and choose between them.
+
+Chaining functions of one type (`improve(x, start(x))`), replacing a call by another that answers the same
+question, and keeping the better of two answers are the moves by which heuristics are composed by hand:
+construction followed by descent, and a portfolio judged by the objective.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evolve.genetic.infer import Scope, Site
+from evolve.genetic.nodes import call, clone, function_of, name, short
+from evolve.genetic.operators.expressions import put
+from evolve.genetic.source import Definition, Source
+from evolve.genetic.task import Place, Task
+from evolve.genetic.types import Type, fits, fits_shapeless, shapeless
+
+LOOP_DISCOUNT = 0.1  # a function called in a loop multiplies the cost of the program
+TOP_BONUS = 4.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """A function of some program."""
+
+    owner: Source
+    definition: Definition
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    @property
+    def parameters(self) -> tuple[tuple[str, Type, bool], ...]:
+        return self.definition.signature.parameters
+
+    @property
+    def returns(self) -> Type:
+        return self.definition.signature.returns
+
+
+def blocks(task: Task, caller: str) -> list[Block]:
+    """Functions that `caller` may call without ending up in itself: of this program, then of the donors."""
+    mine = task.source
+    found: dict[frozenset[str], Block] = {}
+    for owner in (mine, *task.donors):
+        for definition in owner.functions.values():
+            needs = owner.reachable([definition.name])
+            if not definition.signature.parameters or (
+                caller in needs and owner.meaning(caller) == mine.meaning(caller)
+            ):
+                continue
+            found.setdefault(owner.meaning(definition.name), Block(owner, definition))
+    return list(found.values())
+
+
+def transformers(pool: Sequence[Block], kind: Type) -> list[tuple[Block, int]]:
+    """Functions f(.., x: T, ..) -> T with the position of x, which is the last of its type."""
+    found = []
+    for block in pool:
+        places = [i for i, (_, t, _) in enumerate(block.parameters) if shapeless(t) == shapeless(kind)]
+        if places and fits_shapeless(block.returns, kind):
+            found.append((block, places[-1]))
+    return found
+
+
+def makers(pool: Sequence[Block], kind: Type) -> list[Block]:
+    """Functions that return a T and take none."""
+    return [
+        block for block in pool
+        if fits_shapeless(block.returns, kind)
+        and all(shapeless(t) != shapeless(kind) for _, t, _ in block.parameters)
+    ]  # fmt: skip
+
+
+def measures(pool: Sequence[Block], kind: Type) -> list[tuple[Block, int]]:
+    """Functions m(.., x: T, ..) -> number with the position of x."""
+    found = []
+    for block in pool:
+        places = [i for i, (_, t, _) in enumerate(block.parameters) if shapeless(t) == shapeless(kind)]
+        if len(places) == 1 and block.returns.is_number:
+            found.append((block, places[0]))
+    return found
+
+
+def call_block(task: Task, block: Block, scope: Scope, given: dict[int, ast.expr]) -> ast.Call | None:
+    """A call of a function, adopted if need be, with the arguments not given bound from the scope."""
+    arguments: list[ast.expr] = []
+    for position, (parameter, kind, default) in enumerate(block.parameters):
+        if position in given:
+            arguments.append(given[position])
+            continue
+        if default and not any(later > position for later in given):
+            break
+        argument = _argument(task, parameter, kind, scope)
+        if argument is None:
+            return None
+        arguments.append(argument)
+    here = block.name if block.owner is task.source else task.draft.adopt(block.owner, block.name)
+    return call(here, *arguments) if here else None
+
+
+def _argument(task: Task, parameter: str, kind: Type, scope: Scope) -> ast.expr | None:
+    """The variable of the same name, else one of the same type, else a grown number."""
+    if parameter in scope and (fits_shapeless(scope[parameter], kind) or kind.kind == "unknown"):
+        return name(parameter)
+    names = [n for n, here in scope.items() if fits_shapeless(here, kind)]
+    if kind.is_number and (not names or task.rng.random() < 0.5):
+        return task.grower(scope).grow(shapeless(kind), 0)
+    return name(task.rng.choice(names)) if names else None
+
+
+def _worth(site: Site) -> float:
+    top = TOP_BONUS if site.depth == 0 and site.role in ("return", "assign", "call") else 1.0
+    return top * (1.0 if site.depth == 0 else LOOP_DISCOUNT)
+
+
+def _structure_place(task: Task) -> Place | None:
+    """An expression whose value is a whole piece of an answer; over all functions, by worth."""
+    found: list[tuple[str, Site]] = []
+    for definition in task.functions():
+        for site in task.analysis(definition.name).sites:
+            if site.type.is_structure and site.role in ("return", "assign", "call", "value"):
+                found.append((definition.name, site))
+    pool = [item for item in found if item[1].type.items or item[1].type.kind == "named"] or found
+    chosen = task.pick(pool, [_worth(site) * (2.0 if f == task.source.entry else 1.0) for f, site in pool])
+    if chosen is None:
+        return None
+    return Place(chosen[0], chosen[1], task.draft.site(*chosen))
+
+
+def compose(task: Task) -> str:
+    """Wrap an expression of type T in a call of a function that takes and returns a T."""
+    place = _structure_place(task)
+    if place is None:
+        return ""
+    options = transformers(blocks(task, place.function), place.seen.type)
+    if not options:
+        return ""
+    block, position = task.rng.choice(options)
+    new = call_block(task, block, place.seen.scope, {position: place.live.node})
+    return "" if new is None else put(place, new)
+
+
+def decompose(task: Task) -> str:
+    """f(.., x, ..) -> x, where x has the type of the whole."""
+    place = task.site(lambda s: isinstance(s.node, ast.Call) and s.type.is_structure)
+    if place is None or not isinstance(place.live.node, ast.Call):
+        return ""
+    kinds = {id(s.node): s.type for s in task.analysis(place.function).sites if s.holder is place.seen.node}
+    seen = place.seen.node
+    assert isinstance(seen, ast.Call)
+    fitting = [i for i, a in enumerate(seen.args) if id(a) in kinds and fits(kinds[id(a)], place.seen.type)]
+    return put(place, place.live.node.args[task.rng.choice(fitting)]) if fitting else ""
+
+
+def substitute_call(task: Task) -> str:
+    """Call another function that answers with the same type, given old arguments or ones in scope."""
+    place = task.site(lambda s: isinstance(s.node, ast.Call) and _is_own_call(task, s.node), _worth)
+    if place is None or not isinstance(place.live.node, ast.Call):
+        return _substitute_reference(task)
+    called = place.live.node.func
+    assert isinstance(called, ast.Name)
+    pool = [
+        b for b in blocks(task, place.function)
+        if fits_shapeless(b.returns, task.source.functions[called.id].signature.returns)
+        and not (b.owner is task.source and b.name == called.id)
+    ]  # fmt: skip
+    if not pool:
+        return ""
+    block = task.rng.choice(pool)
+    given = _given(task, block, place)
+    new = call_block(task, block, place.seen.scope, given)
+    return "" if new is None else put(place, new)
+
+
+def _is_own_call(task: Task, node: ast.Call) -> bool:
+    return isinstance(node.func, ast.Name) and node.func.id in task.source.functions
+
+
+def _given(task: Task, block: Block, place: Place) -> dict[int, ast.expr]:
+    """Arguments of the old call that suit the new one: by name of the parameter and type, in order."""
+    node = place.live.node
+    assert isinstance(node, ast.Call)
+    assert isinstance(node.func, ast.Name)
+    old = task.source.functions[node.func.id].signature.parameters
+    left = list(zip(old, node.args, strict=False))
+    given: dict[int, ast.expr] = {}
+    for position, (parameter, kind, _) in enumerate(block.parameters):
+        match = next((p for p in left if p[0][0] == parameter and p[0][1] == kind), None)
+        match = match or next(
+            (p for p in left if shapeless(p[0][1]) == shapeless(kind) and kind.is_structure), None
+        )
+        if match is not None:
+            left.remove(match)
+            given[position] = match[1]
+    return given
+
+
+def _substitute_reference(task: Task) -> str:
+    """Pass another function of the same signature where a function is passed by name."""
+    place = task.site(lambda s: s.type.kind == "function" and isinstance(s.node, ast.Name))
+    if place is None:
+        return ""
+    old = task.source.functions[place.seen.type.text]
+    pool = [
+        b for b in blocks(task, place.function)
+        if [t for _, t, _ in b.parameters] == [t for _, t, _ in old.signature.parameters]
+        and b.returns == old.signature.returns and b.definition is not old
+    ]  # fmt: skip
+    if not pool:
+        return ""
+    block = task.rng.choice(pool)
+    here = block.name if block.owner is task.source else task.draft.adopt(block.owner, block.name)
+    return put(place, name(here)) if here else ""
+
+
+def select_best(task: Task) -> str:
+    """`min((A, B), key=measure)`: keep the better of the old answer and another, judged by a function."""
+    place = _structure_place(task)
+    if place is None or (place.seen.depth > 0 and task.rng.random() < 0.9):
+        return ""
+    pool = blocks(task, place.function)
+    judges = measures(pool, place.seen.type)
+    if not judges:
+        return ""
+    other = _another_answer(task, place, pool)
+    if other is None:
+        return ""
+    block, position = task.rng.choice(judges)
+    option = task.draft.fresh("option")
+    judged = call_block(task, block, place.seen.scope, {position: name(option)})
+    if judged is None:
+        return ""
+    best = task.rng.choices(("min", "max"), (3, 1))[0]
+    key = ast.keyword("key", function_of(option, judged))
+    pair = ast.Tuple([place.live.node, other], ast.Load())
+    return put(place, ast.Call(name(best), [pair], [key]))
+
+
+def _another_answer(task: Task, place: Place, pool: Sequence[Block]) -> ast.expr | None:
+    """A second expression of the type: made by a function, or an old one passed through one."""
+    kind, scope = place.seen.type, place.seen.scope
+    fresh = makers(pool, kind)
+    if fresh and task.rng.random() < 0.7:
+        made = call_block(task, task.rng.choice(fresh), scope, {})
+        if made is not None:
+            return _chained(task, made, pool, kind, scope) if task.rng.random() < 0.5 else made
+    names = [n for n, here in scope.items() if fits(here, kind)]
+    start = name(task.rng.choice(names)) if names and task.rng.random() < 0.5 else clone(place.seen.node)
+    return _chained(task, start, pool, kind, scope)
+
+
+def _chained(task: Task, start: ast.expr, pool: Sequence[Block], kind: Type, scope: Scope) -> ast.expr | None:
+    options = transformers(pool, kind)
+    if not options:
+        return None
+    block, position = task.rng.choice(options)
+    return call_block(task, block, scope, {position: start})
+
+
+def extend_selection(task: Task) -> str:
+    """One more option in a `min((..), key=..)`."""
+    place = task.site(lambda s: isinstance(s.node, ast.Tuple) and _is_selection(s.holder))
+    if place is None or not isinstance(place.live.node, ast.Tuple):
+        return ""
+    kinds = {id(s.node): s for s in task.analysis(place.function).sites if s.holder is place.seen.node}
+    first = next(iter(kinds.values()), None)
+    if first is None:
+        return ""
+    inner = Place(place.function, first, place.live)
+    other = _another_answer(task, inner, blocks(task, place.function))
+    if other is None:
+        return ""
+    place.live.node.elts.append(other)
+    return f"{place.function}: one more option: {short(other, 50)}"
+
+
+def _is_selection(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("min", "max")
+        and bool(node.keywords)
+    )
+
+
+def replace_answer(task: Task) -> str:
+    """Start from another function's answer: a call that makes a T in place of an expression of type T."""
+    place = _structure_place(task)
+    if place is None:
+        return ""
+    options = makers(blocks(task, place.function), place.seen.type)
+    if not options:
+        return ""
+    new = call_block(task, task.rng.choice(options), place.seen.scope, {})
+    return "" if new is None else put(place, new)
+
+
+def cross_function(task: Task) -> str:
+    """Another program's function of the same name and types in place of this one."""
+    donor = task.donor()
+    if donor is None:
+        return ""
+    common = [
+        n for n in task.source.functions if n in donor.functions and _exchangeable(task.source, donor, n)
+    ]
+    if not common:
+        return ""
+    chosen = task.rng.choice(common)
+    arrival = task.draft.adopt(donor, chosen)
+    if not arrival or arrival == chosen:
+        return ""
+    _take_over(task, chosen, arrival)
+    return f"{chosen}: taken from another program"
+
+
+def _exchangeable(mine: Source, donor: Source, function: str) -> bool:
+    here, there = mine.functions[function], donor.functions[function]
+    return here.text != there.text and here.signature == there.signature
+
+
+def _take_over(task: Task, old: str, arrival: str) -> None:
+    """Give the function `old` the body of `arrival`, whose calls of itself then mean `old`."""
+    function, _ = task.draft.open(old)
+    taken = clone(task.source.functions[arrival].function)
+    for node in ast.walk(taken):
+        if isinstance(node, ast.Name) and node.id == arrival:
+            node.id = old
+    function.args, function.body, function.returns = taken.args, taken.body, taken.returns

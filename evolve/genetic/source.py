@@ -1,0 +1,191 @@
+"""A program as a table of top-level definitions that reach each other by name.
+
+A definition is never changed once made, so programs share them and each definition is printed and typed once.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from evolve.genetic.infer import Analysis, Globals, Signature, analyse, signature
+from evolve.genetic.nodes import names_bound, names_loaded, size, walk
+from evolve.genetic.types import BOOL, FLOAT, INT, STR, UNKNOWN, Type
+
+_LITERALS: dict[type, Type] = {bool: BOOL, int: INT, float: FLOAT, str: STR}
+
+
+@dataclass(frozen=True, eq=False)
+class Definition:
+    """One top-level statement. `name` is what it binds; "" if it binds nothing."""
+
+    name: str
+    node: ast.stmt
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical text without docstring."""
+        return ast.unparse(self.node)
+
+    @cached_property
+    def size(self) -> int:
+        return size(self.node)
+
+    @cached_property
+    def mentions(self) -> tuple[str, ...]:
+        """Names read anywhere inside, each once, in the order of the text; annotations count."""
+        return tuple(dict.fromkeys(name.id for name in names_loaded(self.node)))
+
+    @cached_property
+    def binds(self) -> frozenset[str]:
+        return names_bound(self.node)
+
+    @cached_property
+    def signature(self) -> Signature:
+        return signature(self.function)
+
+    @property
+    def is_function(self) -> bool:
+        return isinstance(self.node, ast.FunctionDef)
+
+    @property
+    def is_import(self) -> bool:
+        return isinstance(self.node, (ast.Import, ast.ImportFrom))
+
+    @property
+    def function(self) -> ast.FunctionDef:
+        assert isinstance(self.node, ast.FunctionDef)
+        return self.node
+
+    @cached_property
+    def has_loop(self) -> bool:
+        return any(isinstance(node, (ast.For, ast.While, ast.comprehension)) for node in walk(self.node))
+
+    @property
+    def module(self) -> str:
+        """The module that `import module` or `import module as name` binds; "" for anything else."""
+        if isinstance(self.node, ast.Import):
+            alias = self.node.names[0]
+            return alias.name if alias.asname or "." not in alias.name else ""
+        return ""
+
+    @property
+    def value_type(self) -> Type:
+        if isinstance(self.node, ast.Assign) and isinstance(self.node.value, ast.Constant):
+            return _LITERALS.get(type(self.node.value.value), UNKNOWN)
+        return UNKNOWN
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A whole program: definitions in the order of the text, and the entry that keeps the others alive."""
+
+    entry: str
+    definitions: tuple[Definition, ...]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Definition]:
+        return {definition.name: definition for definition in self.definitions if definition.name}
+
+    @cached_property
+    def functions(self) -> Mapping[str, Definition]:
+        return {name: definition for name, definition in self.by_name.items() if definition.is_function}
+
+    @cached_property
+    def known(self) -> Globals:
+        modules = {name: d.module for name, d in self.by_name.items() if d.module}
+        signatures = {name: d.signature for name, d in self.functions.items()}
+        others = [d for name, d in self.by_name.items() if name not in modules and name not in signatures]
+        return Globals(signatures, modules, {d.name: d.value_type for d in others})
+
+    @cached_property
+    def size(self) -> int:
+        return sum(definition.size for definition in self.definitions)
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical text without docstrings: equal to the normalised text of the program."""
+        lines: list[str] = []
+        for definition in self.definitions:
+            if lines and isinstance(definition.node, (ast.FunctionDef, ast.ClassDef)):
+                lines.append("")
+            lines.append(definition.text)
+        return "\n".join(lines)
+
+    @cached_property
+    def _analyses(self) -> dict[str, Analysis]:
+        return {}
+
+    def analysis(self, function: str) -> Analysis:
+        """Types in one function, to look at; the nodes belong to the definition and must not be changed."""
+        if function not in self._analyses:
+            self._analyses[function] = analyse(self.functions[function].function, self.known)
+        return self._analyses[function]
+
+    def reachable(self, roots: Iterable[str]) -> frozenset[str]:
+        """Names of the definitions that the roots need, themselves included."""
+        seen: set[str] = set()
+        todo = [root for root in roots if root in self.by_name]
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                todo += [other for other in self.by_name[name].mentions if other in self.by_name]
+        return frozenset(seen)
+
+    def meaning(self, name: str) -> frozenset[str]:
+        """All texts that decide what a name does here; equal in two programs if it does the same in both."""
+        if name not in self._meanings:
+            self._meanings[name] = frozenset(self.by_name[other].text for other in self.reachable([name]))
+        return self._meanings[name]
+
+    @cached_property
+    def _meanings(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    def pruned(self) -> Source:
+        """The same program without what the entry does not reach."""
+        unnamed = [name for d in self.definitions if not d.name for name in d.mentions]
+        alive = self.reachable([self.entry, *unnamed])
+        kept = tuple(d for d in self.definitions if not d.name or d.name in alive)
+        return self if len(kept) == len(self.definitions) else Source(self.entry, kept)
+
+
+def read(tree: ast.Module, entry: str) -> Source:
+    """Split a parsed program, which is changed on the way, and drop its docstrings and dead definitions."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and _has_docstring(body):
+            node.body = node.body[1:] or [ast.Pass()]
+    definitions = [d for statement in tree.body for d in _definitions(statement)]
+    return Source(entry, tuple(definitions)).pruned()
+
+
+def _has_docstring(body: list[ast.stmt] | None) -> bool:
+    if not body or not isinstance(body[0], ast.Expr) or not isinstance(body[0].value, ast.Constant):
+        return False
+    return isinstance(body[0].value.value, str)
+
+
+def _definitions(statement: ast.stmt) -> list[Definition]:
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        return [Definition(statement.name, statement)]
+    if isinstance(statement, ast.Import):
+        return [_imported(alias, ast.Import([alias])) for alias in statement.names]
+    if isinstance(statement, ast.ImportFrom):
+        level, module = statement.level, statement.module
+        if module == "__future__":
+            return [Definition("", statement)]
+        return [_imported(alias, ast.ImportFrom(module, [alias], level)) for alias in statement.names]
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+        return [Definition(target.id if isinstance(target, ast.Name) else "", statement)]
+    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        return [Definition(statement.target.id, statement)]
+    return [] if isinstance(statement, ast.Pass) else [Definition("", statement)]
+
+
+def _imported(alias: ast.alias, statement: ast.stmt) -> Definition:
+    return Definition(alias.asname or alias.name.split(".")[0], statement)

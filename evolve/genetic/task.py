@@ -1,0 +1,105 @@
+"""What an operator works with: the child in the making, the donors, and dice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from evolve.genetic.draft import Draft
+from evolve.genetic.grow import Grower
+from evolve.genetic.infer import Analysis, Scope, Site, Slot
+from evolve.genetic.source import Definition, Source
+
+Item = TypeVar("Item")
+ROLE_WEIGHTS = {
+    "value": 1.0, "return": 1.2, "assign": 1.0, "call": 0.8, "test": 0.6, "keyword": 0.2, "index": 0.08,
+    "bound": 0.1, "owner": 0.1, "iter": 0.1, "while": 0.03, "target": 0.0, "statement": 0.0,
+}  # fmt: skip
+ACCEPTANCE = 4.0  # where the best place has less than 1/4 of a weight, an operator mostly declines
+LOOP_FREE_BONUS = 4.0  # a function without loops is a decision rule, one with loops its scaffold
+
+
+def preference(function: Definition) -> float:
+    return 1.0 if function.has_loop else LOOP_FREE_BONUS
+
+
+def caution(site: Site) -> float:
+    """How likely a change at a place is to leave a program that runs: whole numbers are mostly positions."""
+    careful = 0.3 if site.type.kind == "int" and site.depth > 0 else 1.0
+    return careful * ROLE_WEIGHTS.get(site.role, 0.0)
+
+
+@dataclass
+class Task:
+    """One application of operators.
+
+    donors: programs to take building blocks from; those that breed first, then the seeds.
+    """
+
+    draft: Draft
+    donors: Sequence[Source]
+    rng: random.Random
+
+    @property
+    def source(self) -> Source:
+        return self.draft.source
+
+    def analysis(self, function: str) -> Analysis:
+        return self.source.analysis(function)
+
+    def grower(self, scope: Scope, function: str = "") -> Grower:
+        """A grower for a place in a function, which it knows the reading habits of."""
+        used = self.source.functions[function].mentions if function in self.source.functions else ()
+        return Grower(self.draft, scope, self.rng, used)
+
+    def pick(self, items: Sequence[Item], weights: Sequence[float]) -> Item | None:
+        """One item by weight; None if there is none with a weight above 0."""
+        return self.rng.choices(items, weights)[0] if items and sum(weights) > 0 else None
+
+    def donor(self) -> Source | None:
+        return self.rng.choice(self.donors) if self.donors else None
+
+    def functions(self) -> list[Definition]:
+        return list(self.source.functions.values())
+
+    def function(self) -> Definition | None:
+        """A function to change: bigger ones more often, decision rules more often than their scaffold."""
+        pool = self.functions()
+        return self.pick(pool, [preference(d) * d.size**0.5 for d in pool])
+
+    def site(
+        self, accepts: Callable[[Site], bool], weigh: Callable[[Site], float] = lambda _: 1.0
+    ) -> Place | None:
+        """An expression that `accepts`, in the opened copy of its function."""
+        places: list[tuple[str, Site]] = []
+        weights: list[float] = []
+        for definition in self.functions():
+            sites = self.analysis(definition.name).sites
+            favour = preference(definition) / max(1, len(sites)) ** 0.5
+            for site in sites:
+                if accepts(site):
+                    places.append((definition.name, site))
+                    weights.append(favour * caution(site) * weigh(site))
+        chosen = self.pick(places, weights)
+        if chosen is None or self.rng.random() > ACCEPTANCE * max(weights):
+            return None
+        return Place(chosen[0], chosen[1], self.draft.site(*chosen))
+
+    def slot(self, accepts: Callable[[Slot], bool]) -> tuple[str, Slot] | None:
+        """A statement that `accepts`, in the opened copy of its function."""
+        pool = [(d.name, s) for d in self.functions() for s in self.analysis(d.name).slots if accepts(s)]
+        if not pool:
+            return None
+        function, slot = self.rng.choice(pool)
+        return function, self.draft.slot(function, slot)
+
+
+@dataclass(frozen=True)
+class Place:
+    """An expression chosen for a change: `seen` in the unchanged function, `live` in its copy."""
+
+    function: str
+    seen: Site
+    live: Site

@@ -1,0 +1,26 @@
+"""The sandbox that runs candidate programs. See level.py for how strong it is, session.py for how it is asked."""
+
+from evolve.jail.attacks import AttackResult, require_closed, self_attack
+from evolve.jail.jail import Jail
+from evolve.jail.launch import Usage
+from evolve.jail.level import Level, Limits
+from evolve.jail.probe import Machine, machine
+from evolve.jail.session import Answer, Failure, Session
+from evolve.jail.wire import WireError, encode_arguments
+
+__all__ = [
+    "Answer",
+    "AttackResult",
+    "Failure",
+    "Jail",
+    "Level",
+    "Limits",
+    "Machine",
+    "Session",
+    "Usage",
+    "WireError",
+    "encode_arguments",
+    "machine",
+    "require_closed",
+    "self_attack",
+]

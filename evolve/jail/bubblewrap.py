@@ -1,0 +1,39 @@
+"""The bubblewrap command line: namespaces of its own, and a file system with Python in it and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+
+_SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
+
+
+def installed() -> bool:
+    return shutil.which("bwrap") is not None
+
+
+def _hide_project(folders: Sequence[str]) -> list[str]:
+    """Covers the project where it is installed beside numpy, with its problems and their instances."""
+    hidden = [os.path.join(folder, "evolve") for folder in folders]
+    return [word for path in hidden if os.path.isdir(path) for word in ("--tmpfs", path)]
+
+
+def command(site_folders: Sequence[str], jail_folder: str) -> list[str]:
+    """The words before the program to run. No --die-with-parent: see Zygote._spawn."""
+    prefix = sys.base_prefix
+    roots = [path for path in _SYSTEM if os.path.exists(path)]
+    if prefix != "/usr":
+        roots.append(prefix)
+    roots.append(os.path.dirname(os.path.realpath(sys.executable)))
+    binds = [word for path in (*roots, *site_folders) for word in ("--ro-bind", path, path)]
+    return [
+        shutil.which("bwrap") or "bwrap",
+        *("--unshare-all", "--new-session", "--cap-drop", "ALL", "--chdir", "/"),
+        *binds,
+        *_hide_project([*site_folders, os.path.join(os.path.dirname(os.__file__), "site-packages")]),
+        *("--ro-bind", jail_folder, jail_folder),
+        *("--dev", "/dev", "--proc", "/proc", "--remount-ro", "/"),
+        "--",
+    ]

@@ -1,0 +1,88 @@
+"""The jail: one warm zygote, and a session a candidate."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+from evolve.errors import JailError
+from evolve.jail import wire
+from evolve.jail.launch import Zygote, ZygoteError
+from evolve.jail.level import Level, Limits
+from evolve.jail.pipe import Pipe
+from evolve.jail.probe import strongest
+from evolve.jail.session import Session
+
+ATTEMPTS = 3  # at a working zygote, before the machine is to blame
+
+
+class Jail:
+    """Runs candidates, each in a process of its own behind every layer that the level has.
+
+    Not thread-safe, and one session at a time: a worker thread owns a jail. A context manager.
+
+    Args:
+        limits: what a candidate may use.
+        minimum: the weakest level to accept; the strongest that the machine has is taken.
+        level: take this level and no other (for tests, and for measuring what a layer stops).
+
+    Raises:
+        JailError: the machine has no level that is strong enough.
+    """
+
+    def __init__(
+        self, limits: Limits, minimum: Level = Level.LANDLOCK_SECCOMP, level: Level | None = None
+    ) -> None:
+        self.limits = limits
+        self.level = level or strongest(minimum)
+        self._zygote: Zygote | None = None
+        self._session: Session | None = None
+
+    def __enter__(self) -> Jail:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def session(self, files: Mapping[str, str], program: str, entry: str) -> Session:
+        """Forks a process for the candidate and starts to load `program`, one of `files`.
+
+        Raises:
+            JailError: no zygote can be started, or the last session is still open.
+        """
+        if self._session is not None and not self._session.closed:
+            raise JailError("this jail has a session open; close it, or use a jail for each thread")
+        frame = wire.encode(wire.PROGRAM, [dict(files), program, entry])
+        for attempt in range(ATTEMPTS):
+            try:
+                self._session = self._start(frame)
+                return self._session
+            except ZygoteError as error:
+                self._stop()
+                if attempt == ATTEMPTS - 1:
+                    raise JailError(f"the jail ({self.level}) cannot be started: {error}") from error
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Ends the session, if one is open, and the zygote."""
+        if self._session is not None:
+            self._session.__exit__()
+        self._stop()
+
+    def _start(self, frame: bytes) -> Session:
+        if self._zygote is None:
+            self._zygote = Zygote(self.limits, self.level)
+        ours, theirs = socket.socketpair()
+        try:
+            process = self._zygote.start(theirs)
+        except ZygoteError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return Session(self._zygote, process, Pipe(ours, self.limits.answer_bytes), self.limits, frame)
+
+    def _stop(self) -> None:
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None

@@ -1,0 +1,59 @@
+"""How strong a jail is: four named levels, each a set of layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """Ordered by strength: `Level.RLIMITS < Level.FULL`."""
+
+    RLIMITS = "rlimits"
+    BUBBLEWRAP_RLIMITS = "bubblewrap+rlimits"
+    LANDLOCK_SECCOMP = "landlock+seccomp"
+    FULL = "full"
+
+    @property
+    def bubblewrap(self) -> bool:
+        """Whether the zygote lives in namespaces of its own."""
+        return self in (Level.FULL, Level.BUBBLEWRAP_RLIMITS)
+
+    @property
+    def filters(self) -> bool:
+        """Whether each child goes behind Landlock and seccomp."""
+        return self in (Level.FULL, Level.LANDLOCK_SECCOMP)
+
+    @property
+    def strength(self) -> int:
+        return list(Level).index(self)
+
+    def __lt__(self, other: str) -> bool:
+        return self.strength < Level(other).strength
+
+    def __le__(self, other: str) -> bool:
+        return self.strength <= Level(other).strength
+
+    def __gt__(self, other: str) -> bool:
+        return self.strength > Level(other).strength
+
+    def __ge__(self, other: str) -> bool:
+        return self.strength >= Level(other).strength
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a candidate may use.
+
+    cpu_s: CPU seconds a question, unless `Session.ask` is told otherwise.
+    memory_mb: memory beyond what the interpreter and the imported modules take.
+    load_s: CPU seconds for loading the program.
+    answer_bytes: size of one encoded answer; of that at most 1 MB outside arrays.
+    imports: modules that a program may import, submodules included; they are imported in advance.
+    """
+
+    cpu_s: float = 1.0
+    memory_mb: int = 512
+    load_s: float = 1.0
+    answer_bytes: int = 8_000_000
+    imports: tuple[str, ...] = ("math", "numpy")

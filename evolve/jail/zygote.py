@@ -1,0 +1,200 @@
+"""The warm process from which every candidate's process is forked.
+
+Started by exec with an environment and descriptors of its own, it imports numpy and the modules that the
+problem allows, and nothing of the project: no task data, no scorer, no keys. It has one thread.
+
+Its control socket carries one byte up and one struct down:
+
+    "S" + the child's end of a socket pair   fork a child that serves on it -> pid, and its pidfd if there is one
+    "R"                                      kill what is left of the child, wait -> exit status and usage
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+
+if __name__ == "__main__":  # the siblings are imported under their names, the packages' own code never runs
+    sys.path += sys.argv[3:]
+    for _name, _path in (("evolve", []), ("evolve.jail", [__file__.rpartition("/")[0]])):
+        sys.modules[_name] = types.ModuleType(_name)
+        sys.modules[_name].__path__ = _path
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import struct
+import warnings
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from evolve.jail import child, kernel, wire
+
+STARTED = struct.Struct("<i")
+REAPED = struct.Struct("<iddq")  # wait status, user CPU seconds, system CPU seconds, peak kilobytes
+ANSWERS = 3  # the child's descriptor of its answer socket
+_NEVER_READ = {"site-packages", "dist-packages", "test", "idlelib", "ensurepip", "lib2to3"}
+_EARLY = ("numpy.random", "numpy.linalg", "numpy.fft", "numpy.polynomial", "traceback", "__future__")
+
+
+@dataclass
+class Configuration:
+    """What the supervisor decided (JSON on the command line), and what `_prepare` made of it."""
+
+    imports: tuple[str, ...]
+    memory_bytes: int
+    cpu_s: int
+    answer_bytes: int
+    landlock: bool
+    seccomp: bool
+    nobody: bool
+    base: tuple[int, int] = (0, 0)
+    ruleset: int = -1
+    program: bytes = b""
+    null: int = field(default=-1)
+
+
+def _readable() -> list[str]:
+    """What an import inside a child may read: the standard library and the imported packages, file by file.
+
+    Not the folders that hold them, since the project itself may be installed beside them.
+    """
+    library = os.path.dirname(os.__file__)
+    paths = [os.path.join(library, name) for name in os.listdir(library) if name not in _NEVER_READ]
+    for name in {name.partition(".")[0] for name in sys.modules} - {"evolve", "__main__"}:
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        if not file or file.startswith(library + os.sep + "lib-dynload"):
+            continue
+        package = os.path.dirname(file) if hasattr(module, "__path__") else file
+        if os.path.dirname(package) != library:
+            paths += [package, os.path.join(os.path.dirname(package), f"{name}.libs")]
+    return paths
+
+
+def _prepare(settings: Configuration) -> None:
+    """Everything that can be done once instead of once a child."""
+    # random, threading and logging put their own houses in order after a fork. None of that is needed by a
+    # single thread that reseeds, and it costs a child 180 page faults (0.5 ms).
+    os.register_at_fork = lambda **_: None
+    warnings.simplefilter("ignore")
+    for name in (*_EARLY, *settings.imports):
+        importlib.import_module(name)
+    wire.decode(wire.encode(wire.QUESTION, [1, child.np.zeros(3)])[4:])
+    child.reseed()
+    if settings.landlock:
+        settings.ruleset = kernel.landlock_rules(_readable())
+    if settings.seccomp:
+        settings.program = kernel.seccomp_program(reading=settings.landlock)
+    settings.null = os.open(os.devnull, os.O_RDWR)
+    kernel.adopt_orphans()
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # when memory runs out, a candidate goes first
+    for name in ("evolve", "evolve.jail"):
+        del sys.modules[name]
+    gc.collect()
+    gc.freeze()
+    settings.base = kernel.address_space()
+
+
+def _confine(settings: Configuration, parent: int, channel: int) -> None:
+    """Puts this process behind every layer, in an order in which no layer hinders the next."""
+    os.setsid()
+    for target in (0, 1, 2):
+        os.dup2(settings.null, target)
+    kernel.drop_privileges(settings.nobody)
+    kernel.no_new_privileges()
+    kernel.die_with(parent)
+    if settings.ruleset >= 0:
+        kernel.landlock_restrict(settings.ruleset)
+    os.dup2(channel, ANSWERS)
+    os.closerange(ANSWERS + 1, os.sysconf("SC_OPEN_MAX"))
+    kernel.limit_resources(settings.memory_bytes, settings.cpu_s, settings.base)
+    if settings.program:
+        kernel.seccomp_install(settings.program)
+
+
+def _child(settings: Configuration, parent: int, channel: int) -> NoReturn:
+    try:
+        _confine(settings, parent, channel)
+    except OSError as error:
+        text = f"the jail could not be closed: {error}"
+        os.write(channel if channel >= 0 else ANSWERS, wire.encode(wire.FAILURE, ["evaluator-failed", text]))
+        os._exit(1)
+    try:
+        child.serve(ANSWERS, settings.imports, settings.answer_bytes)
+    finally:
+        os._exit(1)
+
+
+def _start(control: socket.socket, settings: Configuration, channel: int) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _child(settings, parent, channel)
+    os.close(channel)
+    descriptors = []
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):
+            descriptors.append(os.pidfd_open(pid))
+    socket.send_fds(control, [STARTED.pack(pid)], descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return pid
+
+
+def _bury_orphans() -> None:
+    """Kills and reaps what the child left behind; there is something only where seccomp is missing."""
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+            with open(f"/proc/self/task/{os.getpid()}/children") as file:
+                for pid in file.read().split():
+                    os.kill(int(pid), signal.SIGKILL)
+            os.waitpid(-1, 0)
+        except OSError:  # no child left, or no /proc to find them
+            return
+
+
+def _reap(control: socket.socket, pid: int) -> None:
+    for kill in (os.killpg, os.kill):  # the group does not exist before the child has made it
+        with contextlib.suppress(OSError):
+            kill(pid, signal.SIGKILL)
+    _, status, usage = os.wait4(pid, 0)
+    _bury_orphans()
+    peak = usage.ru_maxrss if sys.platform != "darwin" else usage.ru_maxrss // 1024
+    control.sendall(REAPED.pack(status, usage.ru_utime, usage.ru_stime, peak))
+
+
+def _loop(control: socket.socket, settings: Configuration) -> None:
+    pid = 0
+    while True:
+        order, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not order:
+            return  # the supervisor closed its end, or died; a child of ours dies with us
+        if order == b"S":
+            pid = _start(control, settings, descriptors[0])
+        else:
+            _reap(control, pid)
+
+
+def main(arguments: list[str]) -> None:
+    control = socket.socket(fileno=int(arguments[0]))
+    values: dict[str, Any] = json.loads(arguments[1])
+    settings = Configuration(**values | {"imports": tuple(values["imports"])})
+    try:
+        _prepare(settings)
+    except Exception as error:  # any module of the problem's list can fail in any way when it is imported
+        control.sendall(f"{type(error).__name__}: {error}".encode()[:4000])
+        return
+    control.sendall(b"ready")
+    _loop(control, settings)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,338 @@
+"""The journal of a run: append-only SQLite in WAL mode. The truth; everything else is derived from it.
+
+Two verbs: append a record, and read the records back in the order in which they were appended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from evolve.errors import JournalError
+from evolve.records import Candidate, Evaluation, Outcome, Placement, Promotion, Proposal, Split, Status
+
+VERSION = 1
+FILE = "journal.db"
+DICTIONARY_BYTES = 32_768  # what zlib can look back to
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS proposals (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, number INTEGER NOT NULL, operator TEXT NOT NULL,
+    parents TEXT NOT NULL, reason TEXT NOT NULL, candidate TEXT, note TEXT, program BLOB);
+CREATE TABLE IF NOT EXISTS evaluations (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, split TEXT NOT NULL,
+    status TEXT NOT NULL, score REAL, objective REAL, instances INTEGER NOT NULL, cpu_s REAL NOT NULL,
+    peak_mb REAL NOT NULL, slowest REAL NOT NULL, jail TEXT NOT NULL, decisions TEXT NOT NULL, feedback TEXT NOT NULL,
+    objectives BLOB, scores BLOB);
+CREATE TABLE IF NOT EXISTS placements (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, outcome TEXT NOT NULL,
+    cell TEXT NOT NULL, replaced TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS promotions (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, challenger TEXT NOT NULL, champion TEXT NOT NULL,
+    promoted INTEGER NOT NULL, difference REAL, low REAL, high REAL, confidence REAL NOT NULL,
+    instances INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS proposals_candidate ON proposals (candidate) WHERE candidate IS NOT NULL;
+"""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A candidate that entered the archive."""
+
+    candidate: str
+    placement: Placement
+
+
+Record = Proposal | Evaluation | Placed | Promotion
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record with its place in the order of the run.
+
+    at: seconds of running time since the run began (time between a stop and a resume does not count).
+    """
+
+    seq: int
+    at: float
+    record: Record
+
+
+class Journal:
+    """One run's journal. One writer; any number of readers, also from other processes."""
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self.path = path
+        self._database = database
+        self._dictionary = bytes(self.meta_bytes("dictionary"))
+        self._seq = self._last_seq()
+        self._lock: TextIO | None = None
+
+    @classmethod
+    def create(cls, folder: Path, meta: Mapping[str, str], dictionary: bytes = b"") -> Journal:
+        """Begin a journal in an empty folder.
+
+        Args:
+            meta: facts about the run, each a text.
+            dictionary: text that programs of this run are likely to repeat; it makes them small.
+
+        Raises:
+            JournalError: the folder holds a journal already.
+        """
+        path = folder / FILE
+        if path.exists():
+            raise JournalError(f"{path} exists already; `evolve resume {folder}` goes on with it")
+        folder.mkdir(parents=True, exist_ok=True)
+        database = _connect(path)
+        with database:
+            # one transaction: a journal that exists is complete
+            database.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA.split(";\n"):
+                database.execute(statement)
+            rows = {**meta, "version": str(VERSION), "dictionary": dictionary[-DICTIONARY_BYTES:]}
+            database.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+        return cls(path, database)
+
+    @classmethod
+    def open(cls, folder: Path, read_only: bool = False) -> Journal:
+        """Open the journal of a run folder.
+
+        Raises:
+            JournalError: there is none, it is damaged, or another version of evolve wrote it.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            raise JournalError(f"{folder}: no {FILE} there; give the folder of a run (see `ls runs`)")
+        try:
+            database = _connect(path, read_only)
+            row = database.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise JournalError(f"{path}: not a journal ({error}); restore the file from a copy") from None
+        if row is None or row[0] != str(VERSION):
+            found = row[0] if row else "none"
+            raise JournalError(f"{path}: journal version {found}; this evolve reads version {VERSION}")
+        return cls(path, database)
+
+    def close(self) -> None:
+        self._database.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def lock(self) -> None:
+        """Claim the run for this process until it ends or closes the journal.
+
+        Raises:
+            BlockingIOError: another process has it.
+        """
+        self._lock = (self.path.parent / ".lock").open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def meta(self, key: str) -> str:
+        """A fact about the run; "" if it was never noted."""
+        row = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def meta_bytes(self, key: str) -> bytes:
+        row = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return bytes(row[0]) if row else b""
+
+    def note(self, key: str, value: str) -> None:
+        """Note a fact about the run, replacing what was noted under this key."""
+        self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def append(self, record: Record, at: float) -> Entry:
+        """Append one record; it has reached the operating system when this returns."""
+        self._seq += 1
+        head = (self._seq, at)
+        match record:
+            case Proposal():
+                self._append_proposal(head, record)
+            case Evaluation():
+                self._append_evaluation(head, record)
+            case Placed(candidate, placement):
+                row = (*head, candidate, placement.outcome, placement.cell, placement.replaced)
+                self._database.execute("INSERT INTO placements VALUES (?, ?, ?, ?, ?, ?)", row)
+            case Promotion():
+                self._append_promotion(head, record)
+        return Entry(self._seq, at, record)
+
+    def _append_proposal(self, head: tuple[int, float], proposal: Proposal) -> None:
+        row: tuple[object, ...] = (
+            *head,
+            proposal.number,
+            proposal.operator,
+            json.dumps(proposal.parents),
+            proposal.reason,
+        )
+        candidate = proposal.candidate
+        if candidate is None:
+            row += (None, None, None)
+        else:
+            row += (candidate.id, candidate.note, self._pack(candidate.files))
+        self._database.execute("INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def _append_evaluation(self, head: tuple[int, float], evaluation: Evaluation) -> None:
+        ok = evaluation.ok
+        row = (
+            *head,
+            evaluation.candidate,
+            evaluation.split,
+            evaluation.status,
+            evaluation.score if ok else None,
+            evaluation.objective if ok else None,
+            evaluation.instances,
+            evaluation.cpu_s,
+            evaluation.peak_mb,
+            evaluation.slowest,
+            evaluation.jail,
+            evaluation.decisions,
+            evaluation.feedback,
+            np.asarray(evaluation.objectives, "<f8").tobytes() if ok else None,
+            np.asarray(evaluation.scores, "<f8").tobytes() if ok else None,
+        )
+        self._database.execute(f"INSERT INTO evaluations VALUES ({', '.join('?' * len(row))})", row)
+
+    def _append_promotion(self, head: tuple[int, float], promotion: Promotion) -> None:
+        row = (
+            *head,
+            promotion.challenger,
+            promotion.champion,
+            promotion.promoted,
+            promotion.difference,
+            promotion.low,
+            promotion.high,
+            promotion.confidence,
+            promotion.instances,
+            promotion.reason,
+        )
+        self._database.execute(f"INSERT INTO promotions VALUES ({', '.join('?' * len(row))})", row)
+
+    def entries(self, after: int = 0) -> Iterator[Entry]:
+        """All entries with seq > `after`, in order."""
+        streams = (
+            self._proposals(after),
+            self._evaluations(after),
+            self._placements(after),
+            self._promotions(after),
+        )
+        pending = [next(stream, None) for stream in streams]
+        while any(entry is not None for entry in pending):
+            first = min((i for i, entry in enumerate(pending) if entry), key=lambda i: pending[i].seq)  # type: ignore[union-attr]
+            entry = pending[first]
+            assert entry is not None
+            pending[first] = next(streams[first], None)
+            yield entry
+
+    def candidate(self, identity: str) -> Candidate:
+        """A candidate by its id, or by the beginning of one if that is unique.
+
+        Raises:
+            JournalError: none, or several.
+        """
+        rows = self._database.execute(
+            "SELECT * FROM proposals WHERE candidate >= ? AND candidate < ? ORDER BY seq LIMIT 3",
+            (identity, identity + "g"),
+        ).fetchall()
+        if not rows or not identity:
+            raise JournalError(
+                f"{self.path}: no candidate '{identity}'; `evolve lineage {self.path.parent}` lists them"
+            )
+        if len(rows) > 1:
+            raise JournalError(
+                f"{self.path}: '{identity}' is ambiguous: {', '.join(row['candidate'] for row in rows)}, ..."
+            )
+        candidate = self._read_proposal(rows[0]).candidate
+        assert candidate is not None
+        return candidate
+
+    def _proposals(self, after: int) -> Iterator[Entry]:
+        for row in self._rows("proposals", after):
+            yield Entry(row["seq"], row["at"], self._read_proposal(row))
+
+    def _read_proposal(self, row: sqlite3.Row) -> Proposal:
+        parents = tuple(json.loads(row["parents"]))
+        candidate = None
+        if row["candidate"] is not None:
+            files = self._unpack(row["program"])
+            candidate = Candidate(
+                row["candidate"], files, parents, row["operator"], row["note"], row["number"]
+            )
+        return Proposal(row["number"], row["operator"], parents, candidate, row["reason"])
+
+    def _evaluations(self, after: int) -> Iterator[Entry]:
+        for row in self._rows("evaluations", after):
+            record = Evaluation(
+                candidate=row["candidate"],
+                split=Split(row["split"]),
+                status=Status(row["status"]),
+                objectives=_floats(row["objectives"]),
+                scores=_floats(row["scores"]),
+                instances=row["instances"],
+                feedback=row["feedback"],
+                cpu_s=row["cpu_s"],
+                peak_mb=row["peak_mb"],
+                slowest=row["slowest"],
+                jail=row["jail"],
+                decisions=row["decisions"],
+            )
+            yield Entry(row["seq"], row["at"], record)
+
+    def _placements(self, after: int) -> Iterator[Entry]:
+        for row in self._rows("placements", after):
+            placement = Placement(Outcome(row["outcome"]), row["cell"], row["replaced"])
+            yield Entry(row["seq"], row["at"], Placed(row["candidate"], placement))
+
+    def _promotions(self, after: int) -> Iterator[Entry]:
+        for row in self._rows("promotions", after):
+            values = dict(row)
+            seq, at = values.pop("seq"), values.pop("at")
+            values["promoted"] = bool(values["promoted"])
+            yield Entry(seq, at, Promotion(**values))
+
+    def _rows(self, table: str, after: int) -> Iterator[sqlite3.Row]:
+        return iter(self._database.execute(f"SELECT * FROM {table} WHERE seq > ? ORDER BY seq", (after,)))
+
+    def _last_seq(self) -> int:
+        tables = ("proposals", "evaluations", "placements", "promotions")
+        union = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in tables)
+        return int(self._database.execute(f"SELECT coalesce(max(seq), 0) FROM ({union})").fetchone()[0])
+
+    def _pack(self, files: Mapping[str, str]) -> bytes:
+        packer = zlib.compressobj(zdict=self._dictionary) if self._dictionary else zlib.compressobj()
+        return packer.compress(json.dumps(dict(files)).encode()) + packer.flush()
+
+    def _unpack(self, data: bytes) -> dict[str, str]:
+        unpacker = zlib.decompressobj(zdict=self._dictionary) if self._dictionary else zlib.decompressobj()
+        files: dict[str, str] = json.loads(unpacker.decompress(data))
+        return files
+
+
+def _connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
+    mode = "ro" if read_only else "rwc"
+    database = sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=30
+    )
+    database.row_factory = sqlite3.Row
+    if not read_only:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+    return database
+
+
+def _floats(data: bytes | None) -> tuple[float, ...]:
+    return tuple(np.frombuffer(data, "<f8").tolist()) if data else ()

@@ -1,0 +1,244 @@
+"""The read-only ancestry view of a journal: who came from whom, and how each was judged.
+
+Programs are unpacked only when they are asked for, so a journal of many thousand candidates reads in a moment.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from rich.text import Text
+from rich.tree import Tree
+
+from evolve.errors import JournalError
+from evolve.journal import Journal
+from evolve.records import Candidate, Evaluation, Promotion, Split, Status
+
+PROMOTED = "bold green"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A candidate without its program. The fields are those of `Candidate`."""
+
+    id: str
+    parents: tuple[str, ...]
+    operator: str
+    note: str
+    number: int
+
+    @property
+    def step(self) -> str:
+        """What made it, in words."""
+        return f"{self.operator}: {self.note}" if self.note else self.operator
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An evaluation without its figures per instance; score and objective are nan unless the status is OK."""
+
+    status: Status
+    score: float
+    objective: float
+    instances: int
+
+
+class Lineage:
+    """The ancestry in a journal as it was when first looked at.
+
+    An identity may be given by its first digits wherever they are unique.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        # a connection of its own: readers never wait for the writer in WAL mode
+        self._database = sqlite3.connect(f"{journal.path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Lineage:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # ---- who came from whom
+
+    @cached_property
+    def nodes(self) -> Mapping[str, Node]:
+        """All candidates by id, in the order in which they were proposed."""
+        rows = self._database.execute(
+            "SELECT candidate, parents, operator, note, number FROM proposals"
+            " WHERE candidate IS NOT NULL ORDER BY seq"
+        )
+        return {row[0]: Node(row[0], tuple(json.loads(row[1])), row[2], row[3] or "", row[4]) for row in rows}
+
+    def resolve(self, identity: str) -> str:
+        """The whole id that begins with `identity`.
+
+        Raises:
+            JournalError: no candidate has it, or several have.
+        """
+        if identity in self.nodes:
+            return identity
+        found = [known for known in self.nodes if identity and known.startswith(identity)]
+        if not found:
+            where = self._journal.path.parent
+            raise JournalError(f"{where}: no candidate '{identity}'; `evolve lineage {where}` shows what there is")
+        if len(found) > 1:
+            raise JournalError(f"'{identity}' is ambiguous: {', '.join(found[:3])}{', ...' if found[3:] else ''}")
+        return found[0]
+
+    def node(self, identity: str) -> Node:
+        """A candidate without its program."""
+        return self.nodes[self.resolve(identity)]
+
+    def parents(self, identity: str) -> tuple[str, ...]:
+        return self.node(identity).parents
+
+    @cached_property
+    def children(self) -> Mapping[str, int]:
+        """How many candidates each candidate is a parent of."""
+        return Counter(parent for node in self.nodes.values() for parent in set(node.parents))
+
+    def line(self, identity: str) -> list[Node]:
+        """From the seed to a candidate along first parents, without programs."""
+        return list(reversed(list(self._upwards(self.resolve(identity)))))
+
+    def ancestry(self, identity: str) -> list[Candidate]:
+        """From the seed to a candidate along first parents."""
+        return [self._journal.candidate(node.id) for node in self.line(identity)]
+
+    def ancestors(self, identity: str) -> set[str]:
+        """Ids of all ancestors, through all parents; the candidate itself is not among them."""
+        found: set[str] = set()
+        waiting = list(self.parents(identity))
+        while waiting:
+            parent = waiting.pop()
+            if parent not in found and parent in self.nodes:
+                found.add(parent)
+                waiting += self.nodes[parent].parents
+        return found
+
+    def _upwards(self, identity: str) -> Iterator[Node]:
+        passed: set[str] = set()
+        while identity in self.nodes and identity not in passed:
+            passed.add(identity)
+            node = self.nodes[identity]
+            yield node
+            identity = node.parents[0] if node.parents else ""
+
+    # ---- how each was judged
+
+    @cached_property
+    def verdicts(self) -> Mapping[tuple[str, Split], Verdict]:
+        """The last evaluation of each candidate on each split, in short."""
+        rows = self._database.execute(
+            "SELECT candidate, split, status, score, objective, instances FROM evaluations ORDER BY seq"
+        )
+        return {(row[0], Split(row[1])): _verdict(*row[2:]) for row in rows}
+
+    def verdict(self, identity: str, split: Split) -> Verdict | None:
+        """How a candidate did on a split; None if it was not evaluated there."""
+        return self.verdicts.get((identity, split))
+
+    def evaluation(self, identity: str, split: Split) -> Evaluation | None:
+        """The last evaluation of a candidate on a split with all its figures; None if there is none."""
+        row = self._database.execute(
+            "SELECT max(seq) FROM evaluations WHERE candidate = ? AND split = ?", (identity, split)
+        ).fetchone()
+        if row[0] is None:
+            return None
+        record = next(self._journal.entries(after=row[0] - 1)).record
+        assert isinstance(record, Evaluation)
+        return record
+
+    @cached_property
+    def promotions(self) -> tuple[Promotion, ...]:
+        """All verdicts of the promotion test, in order."""
+        rows = self._database.execute(
+            "SELECT challenger, champion, promoted, difference, low, high, confidence, instances, reason"
+            " FROM promotions ORDER BY seq"
+        )
+        return tuple(Promotion(row[0], row[1], bool(row[2]), *row[3:]) for row in rows)
+
+    @property
+    def champion(self) -> str:
+        """Id of the last one that was promoted; "" if there is none."""
+        return next((p.challenger for p in reversed(self.promotions) if p.promoted), "")
+
+    @property
+    def elapsed_s(self) -> float:
+        """Running time of the search at its last record, in seconds."""
+        tables = ("proposals", "evaluations", "placements", "promotions")
+        union = " UNION ALL ".join(f"SELECT max(at) AS at FROM {table}" for table in tables)
+        row = self._database.execute(f"SELECT coalesce(max(at), 0.0) FROM ({union})").fetchone()
+        return float(row[0])
+
+    # ---- to look at
+
+    def tree(self, identity: str | None = None) -> Tree:
+        """The steps from the seed to a candidate, each with its further parents; or the run at a glance.
+
+        Without a candidate: the seeds, each with the champions that descend from it along first parents.
+        """
+        return self._overview() if identity is None else self._steps(identity)
+
+    def _steps(self, identity: str) -> Tree:
+        line = self.line(identity)
+        tree = Tree(f"{len(line) - 1} steps to [bold]{line[-1].id}[/bold]")
+        for node in line:
+            branch = tree.add(self.label(node))
+            for parent in node.parents[1:]:
+                if parent in self.nodes:
+                    branch.add(Text("with ").append_text(self.label(self.nodes[parent])))
+        return tree
+
+    def _overview(self) -> Tree:
+        descendants = self._descendants()
+        tree = Tree(f"{len(self.nodes)} candidates, {len(self._promoted)} champions")
+        branches = {}
+        for node in self.nodes.values():
+            if not node.parents:
+                label = self.label(node).append(f"  {descendants[node.id]} descendants", "dim")
+                branches[node.id] = tree.add(label)
+        for champion in self._promoted:
+            line = self.line(champion)
+            if len(line) > 1:
+                branches[line[0].id].add(self.label(line[-1]).append(f"  {len(line) - 1} steps", "dim"))
+        return tree
+
+    def _descendants(self) -> Counter[str]:
+        roots: dict[str, str] = {}
+        for node in self.nodes.values():  # a parent is proposed before its children
+            first = node.parents[0] if node.parents else node.id
+            roots[node.id] = roots.get(first, node.id)
+        return Counter(root for identity, root in roots.items() if root != identity)
+
+    @cached_property
+    def _promoted(self) -> dict[str, None]:
+        return dict.fromkeys(p.challenger for p in self.promotions if p.promoted and p.challenger in self.nodes)
+
+    def label(self, node: Node) -> Text:
+        """One line on a candidate: id, how it was made, and its scores."""
+        text = Text(node.id[:10], PROMOTED if node.id in self._promoted else "cyan")
+        text.append(f"  {node.step}")
+        for split in Split:
+            verdict = self.verdict(node.id, split)
+            if verdict is not None:
+                shown = f"{verdict.score:.5f}" if verdict.status is Status.OK else str(verdict.status)
+                text.append(f"  {split} {shown}", "dim")
+        return text
+
+
+def _verdict(status: str, score: float | None, objective: float | None, instances: int) -> Verdict:
+    nan = float("nan")
+    return Verdict(
+        Status(status), nan if score is None else score, nan if objective is None else objective, instances
+    )

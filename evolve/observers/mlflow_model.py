@@ -1,0 +1,89 @@
+"""The MLflow model of a champion: a thin wrapper that asks the program in the jail, never outside it.
+
+MLflow copies this file into the model and runs it on loading (a model from code: nothing is pickled). It needs
+evolve to be importable; the jail is built as strong as the search that found the program demanded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from evolve.errors import EvolveError
+from evolve.jail import Jail, Level, Limits, encode_arguments
+
+CONTRACT = "contract.json"
+
+
+class JailedProgram(PythonModel):  # type: ignore[misc]
+    """Answers instances, given as a data frame with a column for each parameter, one instance a row."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the program and its contract; nothing runs yet."""
+        folder = Path(context.artifacts["program"])
+        self._contract = json.loads((folder / CONTRACT).read_text(encoding="utf-8"))
+        names = self._contract["files"]
+        self._files = {name: (folder / name).read_text(encoding="utf-8") for name in names}
+
+    def predict(
+        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
+    ) -> list[Any]:
+        """The decisions of the program, one for each instance.
+
+        Raises:
+            EvolveError: a parameter is missing, or the program failed on an instance.
+            JailError: this machine cannot build the jail.
+        """
+        instances = (
+            model_input.to_dict("records") if isinstance(model_input, pd.DataFrame) else list(model_input)
+        )
+        questions = [encode_arguments(self._arguments(instance)) for instance in instances]
+        contract = self._contract
+        limits = Limits(**{**contract["limits"], "imports": tuple(contract["limits"]["imports"])})
+        with (
+            Jail(limits, minimum=Level(contract["jail"])) as jail,
+            jail.session(self._files, contract["program"], contract["function"]) as session,
+        ):
+            return [
+                self._decision(answer.value, answer.failure)
+                for answer in session.ask(questions, [limits.cpu_s] * len(questions))
+            ]
+
+    def _arguments(self, instance: Mapping[str, Any]) -> list[Any]:
+        parameters: Mapping[str, str] = self._contract["parameters"]
+        missing = [name for name in parameters if name not in instance]
+        if missing:
+            raise EvolveError(f"no column '{missing[0]}'; the program takes: {', '.join(parameters)}")
+        return [_argument(instance[name], dtype) for name, dtype in parameters.items()]
+
+    def _decision(self, value: object, failure: Any) -> object:
+        if failure is not None:
+            raise EvolveError(f"the program failed ({failure.status}): {failure.feedback}")
+        return plain(value)
+
+
+def _argument(value: object, dtype: str) -> Any:
+    """An argument as the search gave it: an array of a dtype, or a plain value."""
+    value = plain(value)
+    return np.asarray(value, dtype) if dtype else value
+
+
+def plain(value: Any) -> Any:
+    """Arrays as nested lists, numpy scalars as Python's."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [plain(item) for item in value]
+    return value
+
+
+set_model(JailedProgram())

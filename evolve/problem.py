@@ -1,0 +1,340 @@
+"""A problem: what is asked. Reads a problem folder, checks it, and resolves its evaluator and seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, cast
+
+import msgspec
+
+from evolve import program
+from evolve.errors import EvaluatorError, ProblemError, ProgramError, SettingsError
+from evolve.records import Candidate, Instance, Split
+from evolve.settings import check_keys
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class Entry(_Strict):
+    """The function that a candidate has to define."""
+
+    function: str
+    parameters: tuple[str, ...]
+    returns: str
+
+    @property
+    def signature(self) -> str:
+        return f"{self.function}({', '.join(self.parameters)}) -> {self.returns}"
+
+
+class Objective(_Strict):
+    name: str
+    unit: str
+    direction: Literal["minimise", "maximise"] = "minimise"
+
+
+class Score(_Strict):
+    """Normalised score of an instance = 1 - (objective - bound) / scale: 1 at the bound, 0 at the baseline.
+
+    scale "instance": the instance's own max(baseline's objective - bound, floor); for objectives whose size
+        differs between instances.
+    scale "split": the mean of baseline's objective - bound over the split (at least floor); for objectives
+        that are comparable between instances already. The baseline is then 0 on average, and the mean score
+        is linear in the mean objective.
+    """
+
+    baseline: str
+    scale: Literal["instance", "split"] = "instance"
+    floor: float = 1e-9
+
+
+class ProblemLimits(_Strict):
+    """What a candidate may use; cpu_s is per instance, load_s for importing the program."""
+
+    cpu_s: float
+    memory_mb: int = 512
+    load_s: float = 1.0
+    answer_bytes: int = 1_000_000
+    imports: tuple[str, ...] = ("math", "numpy")
+
+
+class Report(_Strict):
+    key_seeds: tuple[str, ...] = ()
+    group_by: tuple[str, ...] = ()
+
+
+class Spec(_Strict):
+    """problem.toml."""
+
+    name: str
+    title: str
+    summary: str
+    statement: str
+    instances: str
+    evaluator: str
+    seeds: str
+    entry: Entry
+    objective: Objective
+    score: Score
+    limits: ProblemLimits
+    version: int = 1
+    program: str = "program.py"
+    report: Report = Report()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem folder, checked. `seeds` are candidates by name, in alphabetical order."""
+
+    folder: Path
+    spec: Spec
+    seeds: Mapping[str, Candidate]
+    evaluator: ModuleType
+    _instances: Callable[[str], Iterable[Instance]]
+    _splits: dict[Split, tuple[Instance, ...]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def sign(self) -> int:
+        """+1 where a smaller objective is better, else -1."""
+        return 1 if self.spec.objective.direction == "minimise" else -1
+
+    @cached_property
+    def statement(self) -> str:
+        return (self.folder / self.spec.statement).read_text(encoding="utf-8")
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of what scores depend on: problem.toml, instances, evaluator. Seeds and prose may change."""
+        digest = hashlib.sha256()
+        for path in (self.spec.instances, self.spec.evaluator):
+            digest.update((self.folder / path).read_bytes())
+        scoring = (self.spec.entry, self.spec.objective, self.spec.score, self.spec.limits, self.spec.version)
+        digest.update(msgspec.json.encode(scoring))
+        return digest.hexdigest()[:16]
+
+    def split(self, split: Split) -> tuple[Instance, ...]:
+        """The instances of a split, generated on first use.
+
+        Raises:
+            EvaluatorError: the generator failed, or gave something else than instances.
+        """
+        if split not in self._splits:
+            self._splits[split] = self._generate(split)
+        return self._splits[split]
+
+    def _generate(self, split: Split) -> tuple[Instance, ...]:
+        where = f"{self.folder / self.spec.instances}: instances('{split}')"
+        try:
+            instances = tuple(self._instances(str(split)))
+        except Exception as error:  # foreign code: whatever it raises is a fault of the problem
+            raise EvaluatorError(f"{where} raised {type(error).__name__}: {error}") from error
+        if not instances:
+            raise EvaluatorError(f"{where} gave no instance; a split needs at least one")
+        for instance in instances:
+            self._check_instance(instance, where)
+        return instances
+
+    def _check_instance(self, instance: object, where: str) -> None:
+        if not isinstance(instance, Instance):
+            raise EvaluatorError(
+                f"{where} gave a {type(instance).__name__}; it has to give evolve.records.Instance"
+            )
+        if tuple(instance.arguments) != self.spec.entry.parameters:
+            raise EvaluatorError(
+                f"{where}: {instance.name} has arguments {', '.join(instance.arguments)}; "
+                f"entry.parameters says {', '.join(self.spec.entry.parameters)}"
+            )
+
+
+def bundled_root() -> Path:
+    """The folder that holds the bundled problems/: inside an installed wheel, or the checkout."""
+    inside = Path(__file__).parent / "bundled"
+    return inside if inside.is_dir() else Path(__file__).parent.parent
+
+
+def bundled_problems() -> list[str]:
+    """Names of the bundled problems."""
+    return sorted(path.parent.name for path in (bundled_root() / "problems").glob("*/problem.toml"))
+
+
+def find(name: str) -> Path:
+    """The folder of a problem, given a path or the bare name of a bundled problem.
+
+    Raises:
+        ProblemError: neither exists.
+    """
+    for folder in (Path(name), bundled_root() / "problems" / name, bundled_root() / name):
+        if (folder / "problem.toml").is_file():
+            return folder.resolve()
+    if Path(name).is_dir():
+        raise ProblemError(
+            f"{name}: the folder has no problem.toml; `evolve new DIR` writes a complete example"
+        )
+    known = ", ".join(bundled_problems())
+    raise ProblemError(
+        f"{name}: no such problem folder, and no bundled problem of that name (there are: {known})"
+    )
+
+
+def load(name: str) -> Problem:
+    """Load and check a problem folder.
+
+    Raises:
+        ProblemError: naming the file, the value and the rule.
+    """
+    folder = find(name)
+    spec = _read_spec(folder / "problem.toml")
+    for key in ("statement", "instances", "evaluator"):
+        if not (folder / getattr(spec, key)).is_file():
+            raise ProblemError(f"{folder}/problem.toml: {key} = '{getattr(spec, key)}': no such file")
+    seeds = _load_seeds(folder, spec)
+    evaluator = _load_evaluator(folder / spec.evaluator)
+    instances = _load_module(folder / spec.instances)
+    generate = _function(instances, "instances", folder / spec.instances)
+    return Problem(folder, spec, seeds, evaluator, cast(Callable[[str], Iterable[Instance]], generate))
+
+
+def select_seeds(problem: Problem, names: Sequence[str]) -> dict[str, Candidate]:
+    """The named seeds, or all of them if no name is given.
+
+    Raises:
+        ProblemError: a name is unknown.
+    """
+    for name in names:
+        if name not in problem.seeds:
+            raise ProblemError(
+                f"--seeds {name}: no such seed; {problem.name} has: {', '.join(problem.seeds)}"
+            )
+    return {name: problem.seeds[name] for name in (names or problem.seeds)}
+
+
+def _read_spec(path: Path) -> Spec:
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        check_keys(tree, Spec, str(path))
+        spec = msgspec.convert(tree, Spec)
+    except tomllib.TOMLDecodeError as error:
+        raise ProblemError(f"{path}: {error}") from None
+    except SettingsError as error:
+        raise ProblemError(str(error)) from None
+    except msgspec.ValidationError as error:
+        raise ProblemError(_explain(path, error)) from None
+    _check_spec(path, spec)
+    return spec
+
+
+def _explain(path: Path, error: msgspec.ValidationError) -> str:
+    text, _, where = str(error).partition(" - at `$")
+    where = where.rstrip("`").lstrip(".")
+    missing = text.removeprefix("Object missing required field `").rstrip("`")
+    if missing != text:
+        return f"{path}: key '{f'{where}.' if where else ''}{missing}' is missing"
+    return f"{path}: {where or 'top level'}: {text}"
+
+
+def _check_spec(path: Path, spec: Spec) -> None:
+    if not spec.name.replace("_", "").isalnum():
+        raise ProblemError(f"{path}: name '{spec.name}': letters, digits and _ only")
+    if not spec.entry.function.isidentifier():
+        raise ProblemError(f"{path}: entry.function '{spec.entry.function}' is no Python name")
+    if spec.limits.cpu_s <= 0 or spec.limits.load_s <= 0 or spec.limits.memory_mb < 16:
+        raise ProblemError(f"{path}: limits: cpu_s and load_s have to be above 0 s, memory_mb at least 16")
+    if spec.score.floor <= 0:
+        raise ProblemError(f"{path}: score.floor is {spec.score.floor:g}; it has to be above 0")
+
+
+def _load_seeds(folder: Path, spec: Spec) -> dict[str, Candidate]:
+    place = (folder / spec.seeds).resolve()
+    if not place.is_dir():
+        raise ProblemError(f"{folder}/problem.toml: seeds = '{spec.seeds}': no such folder")
+    seeds = {}
+    for path in sorted(place.glob("*.py")):
+        seeds[path.stem] = read_program(path, spec)
+    for name in (spec.score.baseline, *spec.report.key_seeds):
+        if name not in seeds:
+            raise ProblemError(
+                f"{folder}/problem.toml names the seed '{name}', but there is no {place / name}.py"
+            )
+    return seeds
+
+
+def read_program(path: Path, spec: Spec) -> Candidate:
+    """A candidate from a file, its entry point checked.
+
+    Raises:
+        ProblemError: the file is missing, does not parse or lacks the entry point.
+    """
+    try:
+        source = path.read_text(encoding="utf-8")
+        tree = program.parse(source, str(path))
+    except FileNotFoundError:
+        raise ProblemError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise ProblemError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except ProgramError as error:
+        raise ProblemError(str(error)) from None
+    defined = program.defined_functions(tree)
+    if spec.entry.function not in defined:
+        names = ", ".join(defined) or "no function"
+        raise ProblemError(f"entry '{spec.entry.function}' is not defined in {path}; it defines: {names}")
+    _check_parameters(path, spec, defined[spec.entry.function])
+    return program.make_candidate({spec.program: source}, note=path.stem)
+
+
+def _check_parameters(path: Path, spec: Spec, function: Any) -> None:
+    arguments = function.args
+    count, wanted = len(arguments.posonlyargs) + len(arguments.args), len(spec.entry.parameters)
+    required = count - len(arguments.defaults)
+    if not (required <= wanted and (wanted <= count or arguments.vararg)):
+        raise ProblemError(
+            f"{path}: {spec.entry.function} takes {count} arguments; it is called as {spec.entry.signature}"
+        )
+
+
+def _load_evaluator(path: Path) -> ModuleType:
+    module = _load_module(path)
+    for name in ("check", "objective"):
+        _function(module, name, path)
+    invalid = getattr(module, "Invalid", None)
+    if not (isinstance(invalid, type) and issubclass(invalid, Exception)):
+        raise ProblemError(
+            f"{path}: the exception class 'Invalid' is not defined; `check` raises it for a broken rule"
+        )
+    return module
+
+
+def _load_module(path: Path) -> ModuleType:
+    path = path.resolve()
+    name = f"evolve_problem_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ProblemError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # foreign code: whatever it raises is a fault of the problem
+        del sys.modules[name]
+        raise ProblemError(f"{path}: {type(error).__name__} while loading: {error}") from error
+    return module
+
+
+def _function(module: ModuleType, name: str, path: Path) -> Any:
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ProblemError(f"{path}: the function '{name}' is not defined")
+    return function

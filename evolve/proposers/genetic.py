@@ -1,0 +1,120 @@
+"""The proposer that needs no model: typed genetic programming on the source of whole programs.
+
+Genetic improvement of programs by mutation and crossover of their syntax trees goes back to Koza ("Genetic
+Programming", 1992); types keep the offspring meaningful (Montana 1995), and functions of one program serve as
+building blocks of others. It knows no problem: its material is the parent, the inspirations and the seeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+
+from evolve import program as programs
+from evolve.errors import ProgramError
+from evolve.genetic.draft import Draft
+from evolve.genetic.operators import OPERATORS, WEIGHTS
+from evolve.genetic.source import Source, read
+from evolve.genetic.task import Task
+from evolve.proposers.base import Proposer
+from evolve.records import Candidate, Proposal, Sample
+
+MAX_GROWTH = 400  # nodes that a program may have over the largest seed
+ATTEMPTS = 12
+CHAIN = (0.72, 0.2, 0.08)  # chances of one, two, three operators in sequence
+CACHE = 512  # parsed programs that are kept
+
+
+class GeneticProposer(Proposer):
+    """Proposes children of a parent by one to three operators drawn by fixed weights."""
+
+    name = "genetic"
+
+    def __init__(self, entry: str, program: str, imports: Sequence[str], seeds: Sequence[Candidate]) -> None:
+        """
+        Args:
+            entry: name of the function that a program must define.
+            program: name of the file that holds it.
+            imports: modules that a program may import.
+            seeds: candidates whose functions serve as building blocks.
+
+        Raises:
+            ProgramError: a seed does not parse.
+        """
+        self.entry = entry
+        self.program = program
+        self.imports = tuple(imports)
+        self._sources: dict[str, Source] = {}
+        self._seeds = tuple(self._read(seed) for seed in seeds)
+        self._limit = MAX_GROWTH + max((seed.size for seed in self._seeds), default=0)
+
+    def propose(self, sample: Sample, number: int, rng: random.Random) -> Proposal:
+        parent = sample.parent.candidate
+        try:
+            source = self._source(parent)
+            others = [self._source(member.candidate) for member in sample.inspirations]
+        except ProgramError as error:
+            return Proposal(number, "none", (parent.id,), None, str(error))
+        donors = _distinct([*others, *others, *self._seeds])
+        reason = "no operator found anything to change"
+        for _ in range(ATTEMPTS):
+            draft = Draft(source, self.imports)
+            operators, note = _vary(draft, donors, rng)
+            if not operators:
+                continue
+            reason = self._fault(draft.source, source)
+            if not reason:
+                return self._proposal(draft.source, sample, number, operators, note)
+        return Proposal(number, "none", (parent.id,), None, reason)
+
+    def _fault(self, child: Source, parent: Source) -> str:
+        """Why a child is not worth a proposal; "" if it is."""
+        if child.size > self._limit and child.size > parent.size:
+            return f"the child has {child.size} nodes; at most {self._limit} are allowed"
+        if self.entry not in child.functions:
+            return f"the child lost its entry point {self.entry}"
+        if child.text == parent.text:
+            return "the child is the same as its parent"
+        return ""
+
+    def _proposal(
+        self, child: Source, sample: Sample, number: int, operators: list[str], note: str
+    ) -> Proposal:
+        parent, text = sample.parent.candidate, child.text
+        operator = operators[0] if len(set(operators)) == 1 else " + ".join(operators)
+        identity = hashlib.sha256(f"{self.program}\0{text}\0".encode()).hexdigest()[:16]
+        candidate = Candidate(identity, {self.program: text + "\n"}, (parent.id,), operator, note)
+        return Proposal(number, operator, (parent.id,), candidate)
+
+    def _source(self, candidate: Candidate) -> Source:
+        known = self._sources.get(candidate.id)
+        if known is None:
+            known = self._read(candidate)
+            if len(self._sources) >= CACHE:
+                self._sources.pop(next(iter(self._sources)))
+            self._sources[candidate.id] = known
+        return known
+
+    def _read(self, candidate: Candidate) -> Source:
+        return read(programs.parse(candidate.files[self.program], self.program), self.entry)
+
+
+def _distinct(sources: Sequence[Source]) -> tuple[Source, ...]:
+    return tuple({source.text: source for source in sources}.values())
+
+
+def _vary(draft: Draft, donors: Sequence[Source], rng: random.Random) -> tuple[list[str], str]:
+    """Apply one to three operators to a draft; the names of those that did something, and their notes."""
+    done: list[str] = []
+    notes: list[str] = []
+    for _ in range(rng.choices((1, 2, 3), CHAIN)[0]):
+        name = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        note = OPERATORS[name](Task(draft, donors, rng))
+        if note:
+            draft.commit()
+            done.append(name)
+            notes.append(note)
+        else:
+            draft.undo()
+    return done, "; ".join(notes)

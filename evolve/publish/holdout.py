@@ -1,0 +1,116 @@
+"""The sealed instances: opened once for a run, in a fresh jail, and what was seen is kept in the journal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from evolve.errors import PublishError
+from evolve.evaluate import Evaluator
+from evolve.journal import Journal
+from evolve.lineage import Lineage
+from evolve.problem import Problem
+from evolve.records import Candidate, Evaluation, Split, Status
+
+NOTE = "holdout_opened"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One time at which a candidate of a run was measured on the holdout. when: ISO 8601."""
+
+    candidate: str
+    when: str
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A known program beside the candidate. role: why it is there, in words."""
+
+    name: str
+    role: str
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the holdout says.
+
+    rivals: each with its evaluation, which may have failed. openings: all of this run, this one included.
+    """
+
+    evaluation: Evaluation
+    rivals: tuple[tuple[Rival, Evaluation], ...]
+    openings: tuple[Opening, ...]
+
+
+class Holdout:
+    """The holdout of one run's problem, as far as this run has opened it."""
+
+    def __init__(self, journal: Journal, lineage: Lineage, problem: Problem, minimum: str) -> None:
+        self._journal = journal
+        self._lineage = lineage
+        self._problem = problem
+        self._minimum = minimum
+
+    @property
+    def openings(self) -> tuple[Opening, ...]:
+        return tuple(Opening(**opening) for opening in json.loads(self._journal.meta(NOTE) or "[]"))
+
+    def measure(self, candidate: Candidate, rivals: Sequence[Rival], again: bool = False) -> Measured:
+        """The candidate and its rivals on the holdout; what the journal has already is not run again.
+
+        Args:
+            again: open the holdout also if it was opened for another candidate, or if this one failed on it.
+
+        Raises:
+            PublishError: the holdout was opened before and `again` is not given, or the candidate fails.
+            EvaluatorError, JailError: nobody can be measured; nothing was opened.
+        """
+        evaluation = self._recorded(candidate)
+        if evaluation is None or (again and not evaluation.ok):
+            self._refuse_second(candidate, again)
+        with Evaluator(self._problem, self._minimum) as evaluator:
+            if evaluation is None or (again and not evaluation.ok):
+                evaluation = self._open(candidate, evaluator)
+            if not evaluation.ok:
+                raise PublishError(
+                    f"candidate {candidate.id} fails on the holdout: {evaluation.status}: {evaluation.feedback}; "
+                    f"it cannot be published"
+                )
+            measured = tuple((rival, self._rival(rival, evaluator)) for rival in rivals)
+        return Measured(evaluation, measured, self.openings)
+
+    def _recorded(self, candidate: Candidate) -> Evaluation | None:
+        evaluation = self._lineage.evaluation(candidate.id, Split.HOLDOUT)
+        failed_here = evaluation is not None and evaluation.status is Status.EVALUATOR_FAILED
+        return None if failed_here else evaluation
+
+    def _refuse_second(self, candidate: Candidate, again: bool) -> None:
+        others = [opening for opening in self.openings if opening.candidate != candidate.id]
+        if others and not again:
+            first = others[0]
+            raise PublishError(
+                f"the holdout of this run was opened for candidate {first.candidate} on {first.when}; opening it "
+                f"for {candidate.id} too lets the choice between them be made on it. `--again` does so and the "
+                f"proof will say it"
+            )
+
+    def _open(self, candidate: Candidate, evaluator: Evaluator) -> Evaluation:
+        evaluator.scale(Split.HOLDOUT)  # a jail or a baseline that fails shows before anything is opened
+        interrupted = self.openings[-1:] and self.openings[-1].candidate == candidate.id
+        if not interrupted or self._recorded(candidate) is not None:
+            opening = Opening(candidate.id, time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+            # noted first: a crash from here on still counts as an opening
+            self._journal.note(NOTE, json.dumps([asdict(each) for each in (*self.openings, opening)]))
+        return self._evaluate(candidate, evaluator)
+
+    def _rival(self, rival: Rival, evaluator: Evaluator) -> Evaluation:
+        return self._recorded(rival.candidate) or self._evaluate(rival.candidate, evaluator)
+
+    def _evaluate(self, candidate: Candidate, evaluator: Evaluator) -> Evaluation:
+        evaluation = evaluator.evaluate(candidate, Split.HOLDOUT)
+        self._journal.append(evaluation, self._lineage.elapsed_s)
+        return evaluation

@@ -1,0 +1,222 @@
+"""The facts of a proof, as they stand in PROOF.json."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from evolve.journal import Journal
+from evolve.lineage import Lineage
+from evolve.problem import Problem
+from evolve.publish.holdout import Measured, Rival
+from evolve.records import Candidate, Evaluation, Instance, Split
+from evolve.run import versions
+from evolve.settings import Settings
+from evolve.statistics import Interval, bootstrap_mean, paired_bootstrap
+
+FORMAT = 1
+PRIVATE = {"problem", "mlflow"}  # settings that name places on this machine
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is published, and where it comes from."""
+
+    problem: Problem
+    settings: Settings
+    journal: Journal
+    lineage: Lineage
+    candidate: Candidate
+    module: str
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        return self.problem.split(Split.HOLDOUT)
+
+
+def facts(case: Case, measured: Measured) -> dict[str, Any]:
+    """Everything that a reader needs to judge the claim; what is not a finite number is null."""
+    return _finite(
+        {
+            "format": FORMAT,
+            "module": case.module,
+            "entry": _entry(case.problem),
+            "problem": _problem(case.problem),
+            "candidate": {
+                "id": case.candidate.id,
+                "operator": case.candidate.operator,
+                "note": case.candidate.note,
+                "number": case.candidate.number,
+            },
+            "holdout": {**_holdout(case, measured), "openings": [asdict(each) for each in measured.openings]},
+            "rivals": [_rival(case, measured.evaluation, *pair) for pair in measured.rivals],
+            "train": _stored(case, Split.TRAIN),
+            "validation": _stored(case, Split.VALIDATION),
+            "promotion": _promotion(case),
+            "search": _search(case),
+            "lineage": [asdict(node) for node in case.lineage.line(case.candidate.id)],
+            "published": {"when": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": versions()},
+        }
+    )
+
+
+def _entry(problem: Problem) -> dict[str, Any]:
+    entry = problem.spec.entry
+    return {
+        "function": entry.function,
+        "parameters": entry.parameters,
+        "returns": entry.returns,
+        "signature": entry.signature,
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    spec = problem.spec
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "version": spec.version,
+        "digest": problem.digest,
+        "objective": msgspec.to_builtins(spec.objective),
+        "score": {
+            "zero": f"the program '{spec.score.baseline}'",
+            "one": "the bound",
+            "floor": spec.score.floor,
+        },
+        "limits": msgspec.to_builtins(spec.limits),
+    }
+
+
+def _holdout(case: Case, measured: Measured) -> dict[str, Any]:
+    evaluation, settings = measured.evaluation, case.settings.promotion
+    intervals = {
+        f"{name}_interval": _ends(bootstrap_mean(values, settings.confidence, settings.resamples))
+        for name, values in (("objective", evaluation.objectives), ("score", evaluation.scores))
+    }
+    return {
+        **figures(evaluation),
+        **intervals,
+        "confidence": settings.confidence,
+        "summary": _summary(case, evaluation),
+        "groups": _groups(case, measured),
+    }
+
+
+def figures(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation's figures; objectives in the objective's unit, CPU over all instances."""
+    return {
+        "status": str(evaluation.status),
+        "objective": evaluation.objective,
+        "score": evaluation.score,
+        "worst_decile": evaluation.worst_decile,
+        "instances": evaluation.instances,
+        "cpu_s": evaluation.cpu_s,
+        "slowest": evaluation.slowest,
+        "peak_mb": evaluation.peak_mb,
+        "jail": evaluation.jail,
+        "feedback": "" if evaluation.ok else evaluation.feedback,
+    }
+
+
+def _ends(interval: Interval) -> list[float]:
+    return [interval.low, interval.high]
+
+
+def _summary(case: Case, evaluation: Evaluation) -> dict[str, float]:
+    summarise = getattr(case.problem.evaluator, "summary", None)
+    found = summarise(case.instances, evaluation.objectives) if summarise else {}
+    return {str(name): float(value) for name, value in found.items()}
+
+
+def _groups(case: Case, measured: Measured) -> dict[str, list[dict[str, Any]]]:
+    """For each key of the instance grid, in the order of the values: size and mean objectives."""
+    return {
+        key: [_group(case, measured, key, value) for value in _values(case.instances, key)]
+        for key in case.problem.spec.report.group_by
+    }
+
+
+def _values(instances: Sequence[Instance], key: str) -> list[Any]:
+    values = list(dict.fromkeys(instance.group.get(key) for instance in instances))
+    return sorted(values, key=lambda value: (isinstance(value, str), value is None, value))
+
+
+def _group(case: Case, measured: Measured, key: str, value: object) -> dict[str, Any]:
+    chosen = [index for index, instance in enumerate(case.instances) if instance.group.get(key) == value]
+    sound = {rival.name: found for rival, found in measured.rivals if found.ok}
+    return {
+        "value": value,
+        "instances": len(chosen),
+        "objective": float(np.mean([measured.evaluation.objectives[index] for index in chosen])),
+        "score": float(np.mean([measured.evaluation.scores[index] for index in chosen])),
+        "rivals": {
+            name: float(np.mean([found.objectives[index] for index in chosen]))
+            for name, found in sound.items()
+        },
+    }
+
+
+def _rival(case: Case, ours: Evaluation, rival: Rival, theirs: Evaluation) -> dict[str, Any]:
+    return {
+        "name": rival.name,
+        "role": rival.role,
+        "candidate": rival.candidate.id,
+        **figures(theirs),
+        "difference": _difference(case, ours, theirs) if theirs.ok else None,
+    }
+
+
+def _difference(case: Case, ours: Evaluation, theirs: Evaluation) -> dict[str, Any]:
+    """Paired, ours minus theirs, over the instances; a bootstrap interval for each."""
+    settings = case.settings.promotion
+    score = paired_bootstrap(ours.scores, theirs.scores, settings.confidence, settings.resamples)
+    raw = paired_bootstrap(ours.objectives, theirs.objectives, settings.confidence, settings.resamples)
+    return {
+        "score": score.mean,
+        "score_interval": _ends(score),
+        "objective": raw.mean,
+        "objective_interval": _ends(raw),
+        "better": score.low > 0,
+    }
+
+
+def _stored(case: Case, split: Split) -> dict[str, Any] | None:
+    evaluation = case.lineage.evaluation(case.candidate.id, split)
+    return figures(evaluation) if evaluation else None
+
+
+def _promotion(case: Case) -> dict[str, Any] | None:
+    verdicts = [p for p in case.lineage.promotions if p.challenger == case.candidate.id]
+    return asdict(verdicts[-1]) if verdicts else None
+
+
+def _search(case: Case) -> dict[str, Any]:
+    journal = case.journal
+    settings: dict[str, Any] = msgspec.to_builtins(case.settings)
+    return {
+        "proposer": case.settings.proposer,
+        "seed": case.settings.seed,
+        "started": journal.meta("started"),
+        "elapsed_s": case.lineage.elapsed_s,
+        "candidates": len(case.lineage.nodes),
+        "evaluated": sum(split is Split.TRAIN for _, split in case.lineage.verdicts),
+        "settings": {key: value for key, value in settings.items() if key not in PRIVATE},
+        "versions": json.loads(journal.meta("versions") or "{}"),
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

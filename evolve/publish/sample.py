@@ -1,0 +1,65 @@
+"""Some holdout instances as JSON, for the proof's own test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from evolve.errors import PublishError
+from evolve.records import Instance
+
+COUNT = 8
+MAX_CHARACTERS = 100_000  # of one instance
+
+
+def encode(value: object) -> Any:
+    """A value as JSON; templates/package/test_proof.py reads it back.
+
+    Raises:
+        TypeError: a type that has no place in JSON.
+    """
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case np.ndarray():
+            return {"$array": [value.dtype.str, list(value.shape), value.ravel().tolist()]}
+        case np.generic():
+            return value.item()
+        case list():
+            return [encode(item) for item in value]
+        case tuple():
+            return {"$tuple": [encode(item) for item in value]}
+        case Mapping():
+            return {"$dict": [[encode(key), encode(item)] for key, item in value.items()]}
+    raise TypeError(f"a {type(value).__name__}")
+
+
+def choose(instances: Sequence[Instance]) -> dict[int, dict[str, Any]]:
+    """At most COUNT instances spread over a split, of those that are not huge, by their index.
+
+    Raises:
+        PublishError: an argument or a fact cannot be written as JSON.
+    """
+    encoded = {index: _encode(instance) for index, instance in enumerate(instances)}
+    sizes = {index: len(json.dumps(found)) for index, found in encoded.items()}
+    fitting = [index for index in encoded if sizes[index] <= MAX_CHARACTERS]
+    fitting = fitting or [min(encoded, key=lambda index: sizes[index])]
+    count = min(COUNT, len(fitting))
+    spread = [fitting[(2 * place + 1) * len(fitting) // (2 * count)] for place in range(count)]
+    return {index: encoded[index] for index in spread}
+
+
+def _encode(instance: Instance) -> dict[str, Any]:
+    parts = {"arguments": instance.arguments, "facts": instance.facts, "group": instance.group}
+    try:
+        encoded = {name: encode(part) for name, part in parts.items()}
+        json.dumps(encoded)  # an array of objects shows only here
+    except TypeError as error:
+        raise PublishError(
+            f"instance {instance.name} cannot be written as JSON into the package's test ({error}); use numbers, "
+            f"texts, lists, dicts and numpy arrays in arguments and facts"
+        ) from None
+    return {"name": instance.name, "bound": float(instance.bound), **encoded}

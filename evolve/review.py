@@ -1,0 +1,126 @@
+"""A run's candidates in the terminal: one candidate, its ancestry, its diff. First as facts, then printed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from evolve.errors import JournalError, UsageError
+from evolve.journal import Journal
+from evolve.lineage import Lineage
+from evolve.program import unified_diff
+from evolve.records import Split
+from evolve.table import figures
+
+
+def candidate_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
+    """What is known about a candidate; the champion's if `identity` is None."""
+    with Lineage(journal) as lineage:
+        candidate = journal.candidate(_chosen(lineage, identity))
+        evaluations = {}
+        for split in Split:
+            found = lineage.evaluation(candidate.id, split)
+            if found is not None:
+                evaluations[str(split)] = {**figures(found), "feedback": found.feedback, "jail": found.jail}
+        return {
+            "id": candidate.id,
+            "number": candidate.number,
+            "parents": list(candidate.parents),
+            "children": lineage.children.get(candidate.id, 0),
+            "operator": candidate.operator,
+            "note": candidate.note,
+            "champion": candidate.id == lineage.champion,
+            "evaluations": evaluations,
+            "files": dict(candidate.files),
+        }
+
+
+def print_candidate(facts: dict[str, Any], console: Console) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_row("candidate", Text(facts["id"] + ("  (champion)" if facts["champion"] else ""), style="bold"))
+    table.add_row("made by", Text(f"{facts['operator']}: {facts['note']}"))
+    table.add_row("parents", ", ".join(facts["parents"]) or "-")
+    table.add_row("children", str(facts["children"]))
+    for split, found in facts["evaluations"].items():
+        if found["score"] is None:
+            shown = found["status"]
+        else:
+            shown = f"score {found['score']:.6f}, objective {found['raw']:.6g}, {found['cpu_s']:.2f} s CPU"
+        table.add_row(split, shown)
+        table.add_row("", Text(found["feedback"], style="dim"))
+    console.print(table)
+    for name, text in facts["files"].items():
+        console.rule(name)
+        console.print(Syntax(text, "python", background_color="default", word_wrap=True))
+
+
+def lineage_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
+    """The steps from the seed to a candidate, along first parents; the champion's if `identity` is None."""
+    with Lineage(journal) as lineage:
+        steps = []
+        for node in lineage.line(_chosen(lineage, identity)):
+            scores = {}
+            for split in Split:
+                verdict = lineage.verdict(node.id, split)
+                if verdict is not None:
+                    ok = verdict.score == verdict.score
+                    scores[str(split)] = {
+                        "status": str(verdict.status),
+                        "score": verdict.score if ok else None,
+                        "raw": verdict.objective if ok else None,
+                    }
+            steps.append(
+                {
+                    "id": node.id,
+                    "number": node.number,
+                    "parents": list(node.parents),
+                    "operator": node.operator,
+                    "note": node.note,
+                    "scores": scores,
+                }
+            )
+        return {"run": str(journal.path.parent), "steps": steps}
+
+
+def print_lineage(journal: Journal, identity: str | None, console: Console) -> None:
+    """The run at a glance, then the steps from the seed to the candidate."""
+    with Lineage(journal) as lineage:
+        chosen = _chosen(lineage, identity)
+        if identity is None:
+            console.print(lineage.tree())
+        console.print(lineage.tree(chosen))
+
+
+def diff_facts(journal: Journal, ours: str | None, against: str | None) -> dict[str, Any]:
+    """The diff from a candidate's first parent (or from `against`) to it.
+
+    Raises:
+        UsageError: it has no parent, and nothing else was named.
+    """
+    with Lineage(journal) as lineage:
+        new = journal.candidate(_chosen(lineage, ours))
+    base = against or (new.parents[0] if new.parents else None)
+    if base is None:
+        raise UsageError(f"{new.id} is a seed, it has no parent; name a second candidate to compare it with")
+    old = journal.candidate(base)
+    return {"from": old.id, "to": new.id, "note": f"{new.operator}: {new.note}", "diff": unified_diff(old.files, new.files)}
+
+
+def print_diff(facts: dict[str, Any], console: Console) -> None:
+    console.print(Text(f"{facts['from']} -> {facts['to']}   {facts['note']}", style="bold"))
+    if not facts["diff"]:
+        console.print("the programs are the same, to the letter")
+        return
+    console.print(Syntax(facts["diff"], "diff", background_color="default", word_wrap=True))
+
+
+def _chosen(lineage: Lineage, identity: str | None) -> str:
+    if identity is not None:
+        return lineage.resolve(identity)
+    if not lineage.champion:
+        raise JournalError("this run has no champion (yet); name a candidate by the beginning of its id")
+    return lineage.champion

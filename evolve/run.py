@@ -1,0 +1,389 @@
+"""The loop: one thread owns all mutable state; evaluations run in a pool and are taken as they complete."""
+
+from __future__ import annotations
+
+import json
+import platform
+import queue
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from evolve import __version__, problem, settings
+from evolve.errors import JournalError, UsageError
+from evolve.evaluate import Evaluator, Seen
+from evolve.journal import Entry, Journal, Placed, Record
+from evolve.problem import Problem
+from evolve.proposers.base import Proposer
+from evolve.proposers.genetic import GeneticProposer
+from evolve.records import Candidate, Evaluation, Member, Promotion, Proposal, Split
+from evolve.search import Search, Task
+from evolve.settings import BudgetSettings, Settings
+
+TICK_S = 0.25
+QUEUED_PER_WORKER = 2  # one running, one waiting
+FRUITLESS = 20_000  # proposals in a row without a new program before the run gives up
+ATTEMPTS = 50  # proposals tried before results are looked at again
+BEST_FILE = "best.py"
+SETTINGS_FILE = "settings.toml"
+
+
+class Stop(StrEnum):
+    """Why a run ended."""
+
+    BUDGET = "budget spent"
+    INTERRUPTED = "interrupted"
+    EXHAUSTED = "no new program can be proposed"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run has come to. Evaluations of the champion are None while there is no champion."""
+
+    folder: Path
+    champion: Member | None
+    validation: Evaluation | None
+    evaluations: int
+    elapsed_s: float
+    stopped: Stop
+    impossible: tuple[Evaluation, ...]
+
+
+class Observer(Protocol):
+    """Sees what happens; changes nothing."""
+
+    def begin(self, run: Run) -> None: ...
+
+    def tick(self, run: Run) -> None: ...
+
+    def entry(self, run: Run, entry: Entry) -> None: ...
+
+    def end(self, run: Run, result: Result) -> None: ...
+
+
+class Run:
+    """One search in one folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        the_settings: Settings,
+        the_problem: Problem,
+        journal: Journal,
+        observers: Sequence[Observer] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder = folder
+        self.settings = the_settings
+        self.problem = the_problem
+        self.journal = journal
+        founders = list(problem.select_seeds(the_problem, the_settings.seeds).values())
+        self.search = Search(the_settings, founders, make_proposer(the_settings, the_problem, founders))
+        self._observers = observers
+        self._clock = clock
+        self._before_s = 0.0  # running time of earlier parts
+        self._began = clock()
+        self._results: queue.SimpleQueue[Future[Evaluation]] = queue.SimpleQueue()
+        self._in_flight = 0
+        self._fruitless = 0
+        self._interrupted = threading.Event()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Running time in seconds, earlier parts of a resumed run included."""
+        return self._before_s + self._clock() - self._began
+
+    def replay(self) -> None:
+        """Feed the journal through the search: afterwards it stands where the run was stopped."""
+        derived: deque[Placed | Promotion] = deque()
+        for entry in self.journal.entries():
+            self._before_s = max(self._before_s, entry.at)
+            match entry.record:
+                case Proposal():
+                    self.search.proposed(entry.record)
+                case Evaluation():
+                    derived.extend(self.search.evaluated(entry.record, entry.at))
+                case Placed() | Promotion():
+                    if derived:
+                        derived.popleft()
+        for record in derived:  # killed between an evaluation and what follows from it
+            self.journal.append(record, self._before_s)
+        self._write_best()
+
+    def execute(self) -> Result:
+        """Search until the budget is spent or somebody interrupts.
+
+        Raises:
+            EvaluatorError, JailError: the run cannot go on; its journal is intact and can be resumed.
+        """
+        self._began = self._clock()
+        self.journal.note("ended", "")
+        self.search.take_begun()  # they are among the pending
+        with (
+            _interruptible(self._interrupted),
+            Workers(self.problem, self.settings, self.search.seen) as workers,
+        ):
+            for observer in self._observers:
+                observer.begin(self)
+            try:
+                for task in self.search.pending:
+                    self._submit(workers, task)
+                stopped = self._loop(workers)
+            finally:
+                workers.cancel()
+        self._write_best()
+        self.journal.note("ended", stopped)
+        result = self._result(stopped)
+        for observer in self._observers:
+            observer.end(self, result)
+        return result
+
+    def _loop(self, workers: Workers) -> Stop:
+        while not self._interrupted.is_set():
+            self._fill(workers)
+            if not self._in_flight:
+                if not self.search.budget.timed_out(self.elapsed_s):
+                    self.search.close()
+                self._submit_begun(workers)
+            if not self._in_flight:
+                return Stop.EXHAUSTED if self._fruitless >= FRUITLESS else Stop.BUDGET
+            self._take(workers)
+            for observer in self._observers:
+                observer.tick(self)
+        return Stop.INTERRUPTED
+
+    def _fill(self, workers: Workers) -> None:
+        for _ in range(ATTEMPTS):
+            if self._in_flight >= QUEUED_PER_WORKER * workers.count or self._fruitless >= FRUITLESS:
+                return
+            if not self.search.ready or not self._may_begin():
+                return
+            proposal = self.search.propose()
+            self._journal(proposal)
+            self.search.proposed(proposal)
+            self._fruitless = 0 if proposal.candidate else self._fruitless + 1
+            self._submit_begun(workers)
+
+    def _may_begin(self) -> bool:
+        # the seeds are what everything is measured against: they are evaluated whatever the budget says
+        return self.search.founding or self.search.budget.allows(self.elapsed_s)
+
+    def _submit_begun(self, workers: Workers) -> None:
+        for task in self.search.take_begun():
+            self._submit(workers, task)
+
+    def _submit(self, workers: Workers, task: Task) -> None:
+        self._in_flight += 1
+        workers.submit(task).add_done_callback(self._results.put)
+
+    def _take(self, workers: Workers) -> None:
+        try:
+            future = self._results.get(timeout=TICK_S)
+        except queue.Empty:
+            return
+        self._in_flight -= 1
+        evaluation = future.result()
+        # journal first: a crash after this line must not lose the evaluation
+        entry = self._journal(evaluation)
+        for record in self.search.evaluated(evaluation, entry.at):
+            self._journal(record)
+            if isinstance(record, Promotion) and record.promoted:
+                self._write_best()
+        self._submit_begun(workers)
+
+    def _journal(self, record: Record) -> Entry:
+        entry = self.journal.append(record, self.elapsed_s)
+        for observer in self._observers:
+            observer.entry(self, entry)
+        return entry
+
+    def _write_best(self) -> None:
+        best = self.search.champion or self.search.archive.best
+        if best is not None:
+            temporary = self.folder / f".{BEST_FILE}.tmp"
+            temporary.write_text(best.candidate.files[self.problem.spec.program], encoding="utf-8")
+            temporary.replace(self.folder / BEST_FILE)
+
+    def _result(self, stopped: Stop) -> Result:
+        search = self.search
+        return Result(
+            self.folder,
+            search.champion,
+            search.champion_validation,
+            search.evaluations,
+            self.elapsed_s,
+            stopped,
+            tuple(search.impossible),
+        )
+
+
+class Workers:
+    """Threads that each own an evaluator, and so a warm jail. The work itself happens in the jails."""
+
+    def __init__(self, the_problem: Problem, the_settings: Settings, seen: Seen) -> None:
+        self.count = the_settings.workers
+        self._problem = the_problem
+        self._minimum = the_settings.jail.minimum
+        self._seen = seen
+        self._cancelled = threading.Event()
+        self._local = threading.local()
+        self._evaluators: list[Evaluator] = []
+        self._pool = ThreadPoolExecutor(self.count, "evaluator")
+
+    def __enter__(self) -> Workers:
+        first = self._evaluator()  # a jail that cannot be built is told here, before anything is journaled
+        first.scale(Split.TRAIN)
+        first.scale(Split.VALIDATION)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.cancel()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for evaluator in self._evaluators:
+            evaluator.close()
+
+    def cancel(self) -> None:
+        """Abandon what is under way."""
+        self._cancelled.set()
+
+    def submit(self, task: Task) -> Future[Evaluation]:
+        return self._pool.submit(self._evaluate, task)
+
+    def _evaluate(self, task: Task) -> Evaluation:
+        if not hasattr(self._local, "evaluator"):
+            self._local.evaluator = self._evaluator()
+        evaluator: Evaluator = self._local.evaluator
+        return evaluator.evaluate(task.candidate, task.split, task.race)
+
+    def _evaluator(self) -> Evaluator:
+        evaluator = Evaluator(self._problem, self._minimum, self._seen, self._cancelled)
+        if self._evaluators:
+            evaluator.share_scales(self._evaluators[0])
+        self._evaluators.append(evaluator)
+        return evaluator
+
+
+def make_proposer(the_settings: Settings, the_problem: Problem, founders: Sequence[Candidate]) -> Proposer:
+    """The proposer that the settings name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    spec = the_problem.spec
+    if the_settings.proposer != "genetic":
+        raise UsageError(f"--proposer {the_settings.proposer}: there is no such proposer; there are: genetic")
+    return GeneticProposer(spec.entry.function, spec.program, spec.limits.imports, founders)
+
+
+def start(folder: Path, the_settings: Settings, observers: Sequence[Observer] = ()) -> Run:
+    """A new run in a folder that does not exist or is empty.
+
+    Raises:
+        UsageError: the folder is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(
+            f"--out {folder}: the folder is not empty; name a new one, or `evolve resume {folder}`"
+        )
+    the_problem = problem.load(the_settings.problem)
+    founders = problem.select_seeds(the_problem, the_settings.seeds)
+    make_proposer(the_settings, the_problem, list(founders.values()))
+    folder.mkdir(parents=True, exist_ok=True)
+    settings.save(the_settings, folder / SETTINGS_FILE)
+    meta = {
+        "problem": the_problem.name,
+        "folder": str(the_problem.folder),
+        "digest": the_problem.digest,
+        "founders": json.dumps([candidate.id for candidate in founders.values()]),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": json.dumps(versions()),
+    }
+    sources = "".join(text for candidate in founders.values() for text in candidate.files.values())
+    journal = Journal.create(folder, meta, sources.encode())
+    _lock(journal)
+    return Run(folder, the_settings, the_problem, journal, observers)
+
+
+def reopen(folder: Path, budget: BudgetSettings | None = None, observers: Sequence[Observer] = ()) -> Run:
+    """A run as it was when it stopped or was killed, with a new total budget if one is given.
+
+    Raises:
+        JournalError: there is no run, it is going on elsewhere, or its problem has changed since.
+    """
+    journal = Journal.open(folder)
+    _lock(journal)
+    the_settings = settings.load(folder / SETTINGS_FILE)
+    the_problem = problem.load(journal.meta("folder"))
+    if the_problem.digest != journal.meta("digest"):
+        raise JournalError(
+            f"{folder}: the problem {the_problem.folder} has changed since this run (instances, evaluator or limits); "
+            f"old and new scores cannot be compared: begin a new run"
+        )
+    founders = problem.select_seeds(the_problem, the_settings.seeds)
+    if [candidate.id for candidate in founders.values()] != json.loads(journal.meta("founders")):
+        raise JournalError(
+            f"{folder}: the seeds of {the_problem.name} have changed since this run; begin a new run"
+        )
+    if budget is not None:
+        the_settings = _with_budget(the_settings, budget)
+        settings.save(the_settings, folder / SETTINGS_FILE)
+    run = Run(folder, the_settings, the_problem, journal, observers)
+    run.replay()
+    return run
+
+
+def versions() -> dict[str, str]:
+    """What a run's results may depend on besides its settings."""
+    return {
+        "evolve": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "system": platform.platform(),
+    }
+
+
+def _with_budget(the_settings: Settings, budget: BudgetSettings) -> Settings:
+    return settings.convert({**msgspec.to_builtins(the_settings), "budget": msgspec.to_builtins(budget)})
+
+
+def _lock(journal: Journal) -> None:
+    """Hold the run for this process; the lock goes with the process, however it ends."""
+    try:
+        journal.lock()
+    except BlockingIOError:
+        journal.close()
+        raise JournalError(
+            f"{journal.path.parent}: another process is running this search; wait for it or stop it"
+        ) from None
+
+
+@contextmanager
+def _interruptible(flag: threading.Event) -> Iterator[None]:
+    """While inside, the first Ctrl-C (or SIGTERM) sets the flag and the second one breaks off."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        if flag.is_set():
+            raise KeyboardInterrupt
+        flag.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,279 @@
+"""The state of a search, as a fold over its journal.
+
+A live run and a resumed one feed the same records through the same methods, so they end in the same state.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from evolve.archives.islands import Islands
+from evolve.budget import Budget
+from evolve.errors import EvolveError
+from evolve.evaluate import Race, Seen
+from evolve.journal import Placed
+from evolve.proposers.base import Proposer
+from evolve.records import (
+    Candidate,
+    Evaluation,
+    Member,
+    Outcome,
+    Placement,
+    Promotion,
+    Proposal,
+    Split,
+    Status,
+)
+from evolve.settings import Settings
+from evolve.statistics import paired_bootstrap
+
+DUPLICATE = "the program was proposed before"
+LATE = 0.8  # share of the budget after which the best so far is validated even if validation had its share
+VALIDATION_STAGES = (40, 100)
+
+
+@dataclass(frozen=True)
+class Task:
+    """An evaluation to be done."""
+
+    candidate: Candidate
+    split: Split
+    race: Race | None
+
+
+class Search:
+    """Who may breed, who is champion, what is under way. It neither evaluates nor stores."""
+
+    def __init__(self, settings: Settings, founders: Sequence[Candidate], proposer: Proposer) -> None:
+        self.settings = settings
+        self.archive = Islands(settings.archive)
+        self.budget = Budget(settings.budget)
+        self.seen = Seen()
+        self.statuses: Counter[Status] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.proposals = 0
+        self.champion: Member | None = None
+        self.champion_validation: Evaluation | None = None
+        self.founders: dict[str, Member] = {}
+        self.impossible: list[Evaluation] = []
+        self._proposer = proposer
+        self._to_found = list(founders)
+        self._awaited = {candidate.id for candidate in founders}
+        self._known: set[str] = set()
+        self._pending: dict[tuple[str, Split], Task] = {}
+        self._begun: list[Task] = []
+        self._challengers: dict[str, Member] = {}
+        self._validated: set[str] = set()
+        self._decided: Counter[Split] = Counter()
+        self._founded = False
+        self._forced = False
+        self._closed = False
+
+    # ---- proposing
+
+    @property
+    def founding(self) -> bool:
+        """Whether seeds are still to be handed out."""
+        return bool(self._to_found)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a proposal can be made now."""
+        return self.founding or self._founded
+
+    def propose(self) -> Proposal:
+        """The next proposal: a seed while there are any, then what the proposer makes of the archive."""
+        number = self.proposals + 1
+        if self._to_found:
+            seed = self._to_found[0]
+            return Proposal(number, "seed", (), replace(seed, number=number))
+        rng = random.Random(f"{self.settings.seed}/{number}")
+        proposal = self._proposer.propose(self.archive.sample(number, rng), number, rng)
+        candidate = proposal.candidate
+        if candidate is None:
+            return proposal
+        if candidate.id in self._known:
+            return Proposal(number, proposal.operator, proposal.parents, None, DUPLICATE)
+        return replace(proposal, candidate=replace(candidate, number=number))
+
+    def proposed(self, proposal: Proposal) -> None:
+        """Take note of a proposal; if it has a candidate, its evaluation is begun."""
+        self.proposals = proposal.number
+        candidate = proposal.candidate
+        if self._to_found:
+            self._to_found.pop(0)
+        if candidate is None:
+            self.reasons[proposal.reason] += 1
+            return
+        self._known.add(candidate.id)
+        self.budget.started += 1
+        self._begin(Task(candidate, Split.TRAIN, self._race(candidate.number)))
+
+    def _race(self, number: int) -> Race | None:
+        racing = self.settings.racing
+        if not racing.enabled or not self._founded:
+            return None
+        bar = self.archive.bar(number)
+        return Race(racing.stages, bar.evaluation.scores if bar else None, racing.confidence, number - 1)
+
+    def _begin(self, task: Task) -> None:
+        self._pending[task.candidate.id, task.split] = task
+        self._begun.append(task)
+
+    def take_begun(self) -> list[Task]:
+        """The tasks begun since the last call, to be handed out."""
+        begun, self._begun = self._begun, []
+        return begun
+
+    @property
+    def pending(self) -> list[Task]:
+        """What was begun and has no evaluation yet, in order."""
+        return list(self._pending.values())
+
+    @property
+    def evaluations(self) -> int:
+        """Candidates evaluated on train so far."""
+        return sum(self.statuses.values())
+
+    # ---- taking results
+
+    def evaluated(self, evaluation: Evaluation, at: float) -> Iterator[Placed | Promotion]:
+        """Take an evaluation; yields what follows from it, for the journal.
+
+        Args:
+            at: running time of the search in seconds.
+        """
+        if evaluation.split is Split.VALIDATION:
+            self._recall(evaluation.candidate)
+        task = self._pending.pop((evaluation.candidate, evaluation.split), None)
+        self._decided[evaluation.split] += evaluation.instances
+        if evaluation.split is Split.VALIDATION:
+            yield self._judge(evaluation)
+        elif task is not None:
+            yield from self._place(Member(task.candidate, evaluation))
+        self._consider_validation(at)
+
+    def _place(self, member: Member) -> Iterator[Placed]:
+        evaluation, candidate = member.evaluation, member.candidate
+        self.statuses[evaluation.status] += 1
+        if evaluation.status is Status.IMPOSSIBLE:
+            self.impossible.append(evaluation)
+        if evaluation.decisions:
+            self.seen.add(evaluation.decisions, candidate.number)
+        if candidate.id in self._awaited:
+            yield from self._take_founder(member)
+            return
+        placement = self.archive.add(member)
+        if placement.outcome is not Outcome.REJECTED:
+            yield Placed(candidate.id, placement)
+
+    def _take_founder(self, member: Member) -> Iterator[Placed]:
+        self._awaited.discard(member.candidate.id)
+        self.founders[member.candidate.note] = member
+        if self._awaited or self._to_found:
+            return
+        sound = [founder for founder in self.founders.values() if founder.evaluation.ok]
+        if not sound:
+            faults = "; ".join(
+                f"{name}: {founder.evaluation.feedback}" for name, founder in self.founders.items()
+            )
+            raise EvolveError(f"no seed can be evaluated, so there is nothing to start from: {faults}")
+        sound.sort(key=lambda founder: founder.candidate.number)
+        self.archive.found(sound)
+        self._founded = True
+        for founder in sound:
+            yield Placed(founder.candidate.id, Placement(Outcome.NEW, "founder"))
+
+    # ---- promotion
+
+    def _consider_validation(self, at: float) -> None:
+        if self.validating or not self._founded:
+            return
+        late = self.budget.spent(at) >= LATE and not self._forced
+        if self.champion is None or late or self._validation_has_room():
+            challenger = self._next_challenger()
+            if challenger is not None:
+                self._forced |= late
+                self._validate(challenger)
+
+    def close(self) -> None:
+        """At the end of the budget: begin the validation that the best so far still lacks, if any."""
+        challenger = None if self.validating else self._next_challenger()
+        if challenger is not None and not self._closed:
+            self._closed = True
+            self._validate(challenger)
+
+    def _next_challenger(self) -> Member | None:
+        """The best member on train that was never validated, if it is better there than the champion."""
+        fresh = (member for member in self.archive.members() if member.candidate.id not in self._validated)
+        best = max(fresh, key=lambda member: member.score, default=None)
+        if best is None or (self.champion is not None and best.score <= self.champion.score):
+            return None
+        return best
+
+    def _recall(self, identity: str) -> None:
+        """Make sure that a validated candidate is known, also where another budget began its validation."""
+        self._validated.add(identity)
+        if identity not in self._challengers:
+            members = {member.candidate.id: member for member in self.archive.members()}
+            self._challengers[identity] = members[identity]
+
+    @property
+    def validating(self) -> bool:
+        return any(split is Split.VALIDATION for _, split in self._pending)
+
+    def _validation_has_room(self) -> bool:
+        allowed = self.settings.promotion.share * self._decided[Split.TRAIN]
+        return self._decided[Split.VALIDATION] <= allowed
+
+    def _validate(self, challenger: Member) -> None:
+        race = None
+        if self.champion_validation is not None and self.settings.racing.enabled:
+            race = Race(
+                VALIDATION_STAGES, self.champion_validation.scores, self.settings.racing.confidence, 0
+            )
+        self._challengers[challenger.candidate.id] = challenger
+        self._validated.add(challenger.candidate.id)
+        self._begin(Task(challenger.candidate, Split.VALIDATION, race))
+
+    def _judge(self, evaluation: Evaluation) -> Promotion:
+        promotion = self._verdict(evaluation)
+        if promotion.promoted:
+            self.champion = self._challengers[evaluation.candidate]
+            self.champion_validation = evaluation
+        return promotion
+
+    def _verdict(self, evaluation: Evaluation) -> Promotion:
+        settings, champion = self.settings.promotion, self.champion_validation
+        holder = champion.candidate if champion else ""
+        undecided = Promotion(
+            evaluation.candidate, holder, False, 0.0, 0.0, 0.0, settings.confidence, evaluation.instances
+        )
+        if not evaluation.ok:
+            return replace(undecided, reason=f"{evaluation.status}: {evaluation.feedback}")
+        if evaluation.slowest > settings.headroom:
+            share = f"{evaluation.slowest:.0%} of an instance's CPU limit"
+            return replace(
+                undecided, reason=f"too slow: it took {share}; promotion.headroom is {settings.headroom:.0%}"
+            )
+        if champion is None:
+            return replace(undecided, promoted=True, reason="first champion")
+        interval = paired_bootstrap(
+            evaluation.scores, champion.scores, settings.confidence, settings.resamples, self.settings.seed
+        )
+        promoted = interval.low > 0
+        verdict = "better" if promoted else "not shown to be better"
+        return Promotion(
+            evaluation.candidate,
+            holder,
+            promoted,
+            interval.mean,
+            interval.low,
+            interval.high,
+            settings.confidence,
+            evaluation.instances,
+            f"{verdict} on validation",
+        )

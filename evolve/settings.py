@@ -1,0 +1,218 @@
+"""The settings of a run: few, strict, and saved resolved beside its journal."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import tomli_w
+
+from evolve.errors import SettingsError
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class BudgetSettings(_Strict):
+    """When a run ends; whichever comes first. With neither, `DEFAULT_SECONDS` holds."""
+
+    evaluations: int | None = None  # candidates evaluated on train
+    seconds: float | None = None  # wall-clock seconds, counted over all parts of a resumed run
+
+
+class ArchiveSettings(_Strict):
+    """Islands of the best programs each (see archives/islands.py)."""
+
+    islands: int = 3
+    size: int = 24  # members an island holds
+    tournament: int = 4  # members drawn for one parent; the best of them breeds
+    inspirations: int = 3  # further members shown to the proposer
+    migrate_every: int = 200  # proposals between two migrations; 0 = never
+
+
+class RacingSettings(_Strict):
+    """After each stage a candidate that is already worse than what it must beat is stopped."""
+
+    enabled: bool = True
+    stages: tuple[int, ...] = (8, 24)  # instances after which to look
+    confidence: float = 0.95  # of the one-sided paired test
+
+
+class PromotionSettings(_Strict):
+    """How a challenger becomes champion."""
+
+    confidence: float = 0.95  # of the two-sided bootstrap interval of the paired difference
+    resamples: int = 2000
+    share: float = 0.1  # instances decided for validation, at most this fraction of those on train
+    headroom: float = 0.8  # of each instance's CPU limit; a slower program is not promoted
+
+
+class JailSettings(_Strict):
+    # the weakest acceptable level; `evolve doctor` shows what this machine has
+    minimum: Literal["full", "landlock+seccomp", "bubblewrap+rlimits", "rlimits"] = "landlock+seccomp"
+
+
+class MlflowSettings(_Strict):
+    enabled: bool = True
+    store: str = ""  # tracking URI; "" = sqlite under ./runs
+
+
+class Settings(_Strict):
+    """Everything a run depends on besides its problem folder."""
+
+    problem: str
+    seed: int = 1
+    seeds: tuple[str, ...] = ()  # names of the seeds in the first population; () = all
+    proposer: str = "genetic"
+    workers: int = 0  # 0 = as many as there are CPU cores
+    budget: BudgetSettings = BudgetSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    racing: RacingSettings = RacingSettings()
+    promotion: PromotionSettings = PromotionSettings()
+    jail: JailSettings = JailSettings()
+    mlflow: MlflowSettings = MlflowSettings()
+
+
+DEFAULT_SECONDS = 60.0
+
+
+def available_cores() -> int:
+    """CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resolve(problem: str, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Settings:
+    """Settings from a nested mapping and `key=value` overrides, checked, with nothing left open.
+
+    Raises:
+        SettingsError: an unknown key, a wrong type, or a value out of range.
+    """
+    tree: dict[str, Any] = {"problem": problem, **given}
+    for override in overrides:
+        _apply(tree, override)
+    settings = convert(tree)
+    budget = settings.budget
+    if budget.evaluations is None and budget.seconds is None:
+        budget = BudgetSettings(seconds=DEFAULT_SECONDS)
+    workers = settings.workers or available_cores()
+    return msgspec.structs.replace(settings, budget=budget, workers=workers)
+
+
+def convert(tree: Mapping[str, Any]) -> Settings:
+    """Settings from a nested mapping, strictly."""
+    check_keys(tree, Settings)
+    try:
+        settings = msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"setting {_path_of(error)}: {_text_of(error)}") from None
+    _check_ranges(settings)
+    return settings
+
+
+def check_keys(
+    tree: Mapping[str, Any], shape: type[msgspec.Struct], where: str = "setting", path: str = ""
+) -> None:
+    """Refuse unknown keys by name, with the nearest known one.
+
+    Raises:
+        SettingsError: naming `where`, the key and its nearest neighbour.
+    """
+    fields = {field.encode_name: field for field in msgspec.structs.fields(shape)}
+    for key, value in tree.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, 1)
+            hint = f"did you mean '{path}{near[0]}'?" if near else f"there are: {', '.join(sorted(fields))}"
+            raise SettingsError(f"{where}: unknown key '{path}{key}'; {hint}")
+        inner = fields[key].type
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(value, Mapping):
+            check_keys(value, inner, where, f"{path}{key}.")
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise SettingsError(f"--set {override}: expected key=value, for example --set archive.islands=4")
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        below = tree.setdefault(parent, {})
+        if not isinstance(below, dict):
+            raise SettingsError(f"--set {override}: '{parent}' is a value, it has no keys below it")
+        tree = below
+    tree[last] = _literal(text.strip())
+
+
+def _literal(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _check_ranges(settings: Settings) -> None:
+    rules: list[tuple[str, float | None, float, float]] = [
+        ("budget.evaluations", settings.budget.evaluations, 1, 10**9),
+        ("budget.seconds", settings.budget.seconds, 0.1, 10**8),
+        ("workers", settings.workers, 0, 1024),
+        ("archive.islands", settings.archive.islands, 1, 1000),
+        ("archive.size", settings.archive.size, 1, 10**6),
+        ("archive.tournament", settings.archive.tournament, 1, 10**6),
+        ("archive.inspirations", settings.archive.inspirations, 0, 100),
+        ("archive.migrate_every", settings.archive.migrate_every, 0, 10**9),
+        ("racing.confidence", settings.racing.confidence, 0.5, 0.9999),
+        ("promotion.confidence", settings.promotion.confidence, 0.5, 0.9999),
+        ("promotion.resamples", settings.promotion.resamples, 100, 10**6),
+        ("promotion.share", settings.promotion.share, 0.0, 100.0),
+        ("promotion.headroom", settings.promotion.headroom, 0.01, 1.0),
+    ]
+    for name, value, low, high in rules:
+        if value is not None and not low <= value <= high:
+            raise SettingsError(f"setting {name} is {value:g}; it has to lie in {low:g} to {high:g}")
+    if (
+        list(settings.racing.stages) != sorted(set(settings.racing.stages))
+        or min(settings.racing.stages, default=1) < 1
+    ):
+        raise SettingsError(
+            f"setting racing.stages is {settings.racing.stages}; it has to rise, from 1 at least"
+        )
+
+
+def _path_of(error: msgspec.ValidationError) -> str:
+    _, _, path = str(error).partition(" - at `$.")
+    return path.rstrip("`") or "(top level)"
+
+
+def _text_of(error: msgspec.ValidationError) -> str:
+    return str(error).partition(" - at ")[0]
+
+
+def save(settings: Settings, path: Path) -> None:
+    """Write settings as TOML."""
+    path.write_text(tomli_w.dumps(_without_none(msgspec.to_builtins(settings))), encoding="utf-8")
+
+
+def load(path: Path) -> Settings:
+    """Read settings that `save` wrote.
+
+    Raises:
+        SettingsError: the file is missing or breaks a rule.
+    """
+    try:
+        return convert(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file; is this the folder of a run?") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value

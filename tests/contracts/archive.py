@@ -1,0 +1,84 @@
+"""What every archive keeps to. A new archive inherits this class and gives `make`."""
+
+import random
+
+import numpy as np
+import pytest
+
+from evolve.archives.base import Archive
+from evolve.program import make_candidate
+from evolve.records import Candidate, Evaluation, Member, Outcome, Split, Status
+
+
+def member(number: int, scores: tuple[float, ...], status: Status = Status.OK) -> Member:
+    made = make_candidate({"program.py": f"def f(x):\n    return x + {number}\n"})
+    candidate = Candidate(made.id, made.files, ("0" * 16,), "test", "", number)
+    return Member(candidate, Evaluation(made.id, Split.TRAIN, status, scores, scores if status is Status.OK else ()))
+
+
+def crowd(count: int, seed: int = 0) -> list[Member]:
+    rng = np.random.default_rng(seed)
+    return [member(number, tuple(rng.random(3))) for number in range(1, count + 1)]
+
+
+class ArchiveContract:
+    def make(self) -> Archive:
+        raise NotImplementedError
+
+    def test_only_ok_evaluations_are_placed(self) -> None:
+        archive = self.make()
+        for status in Status:
+            if status is not Status.OK:
+                assert archive.add(member(1, (1.0,), status)).outcome is Outcome.REJECTED
+        assert len(archive) == 0
+        assert archive.best is None
+
+    def test_the_best_ever_added_is_kept(self) -> None:
+        archive = self.make()
+        members = crowd(200)
+        for each in members:
+            archive.add(each)
+        assert archive.best is max(members, key=lambda each: each.score)
+        assert archive.best in list(archive.members())
+
+    def test_a_placement_says_what_happened(self) -> None:
+        archive = self.make()
+        for each in crowd(200):
+            before = {other.candidate.id for other in archive.members()}
+            placement = archive.add(each)
+            after = {other.candidate.id for other in archive.members()}
+            assert (each.candidate.id in after) == (placement.outcome is not Outcome.REJECTED)
+            if placement.outcome is Outcome.IMPROVED:
+                assert placement.replaced in before
+
+    def test_the_same_generator_gives_the_same_sample(self) -> None:
+        one, two = self.make(), self.make()
+        for each in crowd(50):
+            one.add(each)
+            two.add(each)
+        for number in range(51, 400):
+            assert one.sample(number, random.Random(number)) == two.sample(number, random.Random(number))
+
+    def test_samples_are_members_and_the_parent_is_no_inspiration(self) -> None:
+        archive = self.make()
+        for each in crowd(50):
+            archive.add(each)
+        for number in range(51, 200):
+            sample = archive.sample(number, random.Random(number))
+            members = {other.candidate.id for other in archive.members()}
+            assert sample.parent.candidate.id in members
+            assert sample.parent not in sample.inspirations
+            assert {other.candidate.id for other in sample.inspirations} <= members
+
+    def test_an_empty_archive_has_nothing_to_sample(self) -> None:
+        with pytest.raises(LookupError, match="empty"):
+            self.make().sample(1, random.Random(1))
+
+    def test_a_member_that_does_not_beat_the_bar_is_not_placed(self) -> None:
+        archive = self.make()
+        for each in crowd(300):
+            archive.add(each)
+        bar = archive.bar(301)
+        assert bar is not None
+        worse = tuple(value - 0.5 for value in bar.evaluation.scores)
+        assert archive.add(member(301, worse)).outcome is Outcome.REJECTED
