@@ -33,7 +33,7 @@ class Race:
     stages: numbers of instances after which to look, rising.
     bar: scores per instance of the member to beat; None = nothing to beat yet.
     confidence: of the one-sided paired test that stops a candidate.
-    horizon: decisions first seen by proposals up to this number count as known.
+    horizon: how many of the digests in `Seen` count as known.
     """
 
     stages: tuple[int, ...]
@@ -43,20 +43,23 @@ class Race:
 
 
 class Seen:
-    """Digests of decisions on the first stage, with the proposal that showed them first."""
+    """Digests of decisions on the first stage, in the order in which the loop took them."""
 
     def __init__(self) -> None:
-        self._first: dict[str, int] = {}
+        self._order: dict[str, int] = {}
 
-    def add(self, digest: str, number: int) -> None:
-        self._first.setdefault(digest, number)
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def add(self, digest: str) -> None:
+        self._order.setdefault(digest, len(self._order))
 
     def knows(self, digest: str, horizon: int) -> bool:
-        """Whether `digest` was shown by a proposal up to `horizon`.
+        """Whether `digest` was among the first `horizon` ones.
 
         The horizon, fixed when the work is handed out, keeps the answer independent of thread timing.
         """
-        return self._first.get(digest, horizon + 1) <= horizon
+        return self._order.get(digest, horizon) < horizon
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Evaluator:
         limits = problem.spec.limits
         self.problem = problem
         self.scoring = Scoring(problem)
-        self._seen = seen or Seen()
+        self._seen = Seen() if seen is None else seen
         self._cancelled = cancelled or threading.Event()
         self._limits = Limits(
             cpu_s=limits.cpu_s,

@@ -11,6 +11,7 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -102,7 +103,8 @@ def _summary(rows: Sequence[_Row]) -> str:
     return f'<p><span class="plus">+{added}</span> <span class="minus">−{removed}</span> lines</p>'
 
 
-def _lines(source: str) -> list[Line]:
+@lru_cache(maxsize=64)  # a parent is compared with many children
+def _lines(source: str) -> tuple[Line, ...]:
     """The lines of a program, cut into coloured pieces."""
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     plain = source.removesuffix("\n").split("\n") if source else []
@@ -111,10 +113,12 @@ def _lines(source: str) -> list[Line]:
         first, *others = value.split("\n")
         lines[-1].append((kind, first))
         lines += [[(kind, other)] for other in others]
-    coloured = [tuple(piece for piece in line if piece[1]) for line in lines[: len(plain)]]
+    coloured = tuple(tuple(piece for piece in line if piece[1]) for line in lines[: len(plain)])
     if ["".join(text for _, text in line) for line in coloured] == plain:
         return coloured
-    return [(("", line),) for line in plain]  # the lexer dropped something: text matters more than colour
+    return tuple(
+        (("", line),) for line in plain
+    )  # the lexer dropped something: text matters more than colour
 
 
 def _tokens(source: str) -> Iterator[Piece]:

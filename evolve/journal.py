@@ -10,6 +10,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -24,23 +25,23 @@ FILE = "journal.db"
 DICTIONARY_BYTES = 32_768  # what zlib can look back to
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS proposals (
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE proposals (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, number INTEGER NOT NULL, operator TEXT NOT NULL,
     parents TEXT NOT NULL, reason TEXT NOT NULL, candidate TEXT, note TEXT, program BLOB);
-CREATE TABLE IF NOT EXISTS evaluations (
+CREATE TABLE evaluations (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, split TEXT NOT NULL,
     status TEXT NOT NULL, score REAL, objective REAL, instances INTEGER NOT NULL, cpu_s REAL NOT NULL,
     peak_mb REAL NOT NULL, slowest REAL NOT NULL, jail TEXT NOT NULL, decisions TEXT NOT NULL, feedback TEXT NOT NULL,
     objectives BLOB, scores BLOB);
-CREATE TABLE IF NOT EXISTS placements (
+CREATE TABLE placements (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, outcome TEXT NOT NULL,
     cell TEXT NOT NULL, replaced TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS promotions (
+CREATE TABLE promotions (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, challenger TEXT NOT NULL, champion TEXT NOT NULL,
     promoted INTEGER NOT NULL, difference REAL, low REAL, high REAL, confidence REAL NOT NULL,
     instances INTEGER NOT NULL, reason TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS proposals_candidate ON proposals (candidate) WHERE candidate IS NOT NULL;
+CREATE INDEX proposals_candidate ON proposals (candidate) WHERE candidate IS NOT NULL;
 """
 
 
@@ -92,15 +93,15 @@ class Journal:
         if path.exists():
             raise JournalError(f"{path} exists already; `evolve resume {folder}` goes on with it")
         folder.mkdir(parents=True, exist_ok=True)
-        database = _connect(path)
-        with database:
-            # one transaction: a journal that exists is complete
-            database.execute("BEGIN IMMEDIATE")
-            for statement in _SCHEMA.split(";\n"):
-                database.execute(statement)
+        # made aside and then renamed: a journal that exists is complete
+        aside = path.with_suffix(".new")
+        aside.unlink(missing_ok=True)
+        with closing(sqlite3.connect(aside)) as database, database:
+            database.executescript(_SCHEMA)
             rows = {**meta, "version": str(VERSION), "dictionary": dictionary[-DICTIONARY_BYTES:]}
             database.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
-        return cls(path, database)
+        aside.replace(path)
+        return cls(path, _connect(path))
 
     @classmethod
     def open(cls, folder: Path, read_only: bool = False) -> Journal:

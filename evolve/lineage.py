@@ -1,6 +1,6 @@
 """The read-only ancestry view of a journal: who came from whom, and how each was judged.
 
-Programs are unpacked only when they are asked for, so a journal of many thousand candidates reads in a moment.
+Programs are unpacked only when they are asked for: a journal of many thousand candidates reads in a moment.
 """
 
 from __future__ import annotations
@@ -90,9 +90,13 @@ class Lineage:
         found = [known for known in self.nodes if identity and known.startswith(identity)]
         if not found:
             where = self._journal.path.parent
-            raise JournalError(f"{where}: no candidate '{identity}'; `evolve lineage {where}` shows what there is")
+            raise JournalError(
+                f"{where}: no candidate '{identity}'; `evolve lineage {where}` shows what there is"
+            )
         if len(found) > 1:
-            raise JournalError(f"'{identity}' is ambiguous: {', '.join(found[:3])}{', ...' if found[3:] else ''}")
+            raise JournalError(
+                f"'{identity}' is ambiguous: {', '.join(found[:3])}{', ...' if found[3:] else ''}"
+            )
         return found[0]
 
     def node(self, identity: str) -> Node:
@@ -202,7 +206,7 @@ class Lineage:
 
     def _overview(self) -> Tree:
         descendants = self._descendants()
-        tree = Tree(f"{len(self.nodes)} candidates, {len(self._promoted)} champions")
+        tree = Tree(f"{len(self.nodes)} candidates, champions: {len(self._promoted)}")
         branches = {}
         for node in self.nodes.values():
             if not node.parents:
@@ -223,7 +227,9 @@ class Lineage:
 
     @cached_property
     def _promoted(self) -> dict[str, None]:
-        return dict.fromkeys(p.challenger for p in self.promotions if p.promoted and p.challenger in self.nodes)
+        return dict.fromkeys(
+            p.challenger for p in self.promotions if p.promoted and p.challenger in self.nodes
+        )
 
     def label(self, node: Node) -> Text:
         """One line on a candidate: id, how it was made, and its scores."""

@@ -240,8 +240,9 @@ def _read_spec(path: Path) -> Spec:
 def _explain(path: Path, error: msgspec.ValidationError) -> str:
     text, _, where = str(error).partition(" - at `$")
     where = where.rstrip("`").lstrip(".")
-    missing = text.removeprefix("Object missing required field `").rstrip("`")
-    if missing != text:
+    prefix = "Object missing required field `"
+    if text.startswith(prefix):
+        missing = text.removeprefix(prefix).rstrip("`")
         return f"{path}: key '{f'{where}.' if where else ''}{missing}' is missing"
     return f"{path}: {where or 'top level'}: {text}"
 

@@ -24,6 +24,7 @@ import numpy as np
 from evolve import __version__, problem, settings
 from evolve.errors import JournalError, UsageError
 from evolve.evaluate import Evaluator, Seen
+from evolve.jail.attacks import require_closed
 from evolve.journal import Entry, Journal, Placed, Record
 from evolve.problem import Problem
 from evolve.proposers.base import Proposer
@@ -243,7 +244,9 @@ class Workers:
         self._pool = ThreadPoolExecutor(self.count, "evaluator")
 
     def __enter__(self) -> Workers:
-        first = self._evaluator()  # a jail that cannot be built is told here, before anything is journaled
+        first = self._evaluator()
+        # a jail that cannot be built, or that does not hold, is told here, before anything is evaluated
+        require_closed(first.jail.level)
         first.scale(Split.TRAIN)
         first.scale(Split.VALIDATION)
         return self

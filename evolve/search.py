@@ -117,7 +117,7 @@ class Search:
         if not racing.enabled or not self._founded:
             return None
         bar = self.archive.bar(number)
-        return Race(racing.stages, bar.evaluation.scores if bar else None, racing.confidence, number - 1)
+        return Race(racing.stages, bar.evaluation.scores if bar else None, racing.confidence, len(self.seen))
 
     def _begin(self, task: Task) -> None:
         self._pending[task.candidate.id, task.split] = task
@@ -162,7 +162,7 @@ class Search:
         if evaluation.status is Status.IMPOSSIBLE:
             self.impossible.append(evaluation)
         if evaluation.decisions:
-            self.seen.add(evaluation.decisions, candidate.number)
+            self.seen.add(evaluation.decisions)
         if candidate.id in self._awaited:
             yield from self._take_founder(member)
             return

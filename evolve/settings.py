@@ -170,7 +170,7 @@ def _check_ranges(settings: Settings) -> None:
         ("promotion.confidence", settings.promotion.confidence, 0.5, 0.9999),
         ("promotion.resamples", settings.promotion.resamples, 100, 10**6),
         ("promotion.share", settings.promotion.share, 0.0, 100.0),
-        ("promotion.headroom", settings.promotion.headroom, 0.01, 1.0),
+        ("promotion.headroom", settings.promotion.headroom, 0.0001, 1.0),
     ]
     for name, value, low, high in rules:
         if value is not None and not low <= value <= high:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from evolve.genetic.infer import Site, Slot
@@ -67,11 +67,13 @@ class Draft:
         self._insert([Definition(alias, statement)])
         return alias
 
-    def fresh(self, wanted: str) -> str:
+    def fresh(self, wanted: str, also_taken: Collection[str] = ()) -> str:
         """A name that nothing in the program uses, as close to the wanted one as possible."""
         taken = {name for d in self.source.definitions for name in (*d.binds, *d.mentions)}
-        taken |= {*self.source.by_name, *_BUILTINS}
-        stem = wanted.rstrip("0123456789").rstrip("_") if wanted in taken else wanted
+        taken |= {*self.source.by_name, *_BUILTINS, *also_taken}
+        stem, _, suffix = wanted.rpartition("_")
+        if not (stem and suffix.isdigit()):
+            stem = wanted
         name, number = wanted, 2
         while name in taken:
             name, number = f"{stem}_{number}", number + 1
@@ -83,15 +85,17 @@ class Draft:
         Returns:
             What it is called here; "" if it cannot come, for want of an import.
         """
-        needed = donor.reachable([name])
+        needed = donor.needs(name)
         incoming = [d for d in donor.definitions if d.name in needed]
         if not all(self._importable(d) for d in incoming if d.is_import):
             return ""
         same = self._already_here(incoming)
         renames: dict[str, str] = {}
         for definition in incoming:
-            if definition.name not in same:
-                renames[definition.name] = self._free_name(definition, renames)
+            if definition.is_import:
+                renames[definition.name] = definition.name
+            elif definition.name not in same:
+                renames[definition.name] = self.fresh(definition.name, renames.values())
         arrivals = [_renamed(d, renames) for d in incoming if d.name not in same]
         self._insert(arrivals)
         return renames.get(name, name)
@@ -115,14 +119,6 @@ class Draft:
                 return same
             same -= broken
 
-    def _free_name(self, definition: Definition, renames: dict[str, str]) -> str:
-        if definition.is_import:
-            return definition.name
-        name = self.fresh(definition.name)
-        while name in renames.values():
-            name = self.fresh(name + "_2")
-        return name
-
     def _insert(self, arrivals: Sequence[Definition]) -> None:
         """Imports go last among the imports, the rest right after them."""
         old = list(self.source.definitions)
@@ -133,7 +129,7 @@ class Draft:
 
 
 def _plainly_named(source: Source) -> Source:
-    """Drop the numbers of names whose plain name is no longer taken: programs that do the same look the same."""
+    """Drop the numbers of names whose plain name is free: programs that do the same look the same."""
     renames: dict[str, str] = {}
     for definition in source.definitions:
         stem, _, suffix = definition.name.rpartition("_")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 LOAD, STORE = ast.Load(), ast.Store()
-_SHARED = (ast.expr_context, ast.operator, ast.unaryop, ast.cmpop, ast.boolop)
 Node = TypeVar("Node", bound=ast.AST)
 
 
@@ -20,7 +20,9 @@ def clone(node: Node, copies: dict[int, Any] | None = None) -> Node:
     fields = new.__dict__
     for name, value in node.__dict__.items():
         if isinstance(value, ast.AST):
-            fields[name] = value if isinstance(value, _SHARED) else clone(value, copies)
+            fields[name] = (
+                clone(value, copies) if value._fields else value
+            )  # contexts and operators are shared
         elif isinstance(value, list):
             fields[name] = items = [
                 clone(item, copies) if isinstance(item, ast.AST) else item for item in value
@@ -40,13 +42,31 @@ def size(node: ast.AST) -> int:
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but contexts and operators, parents first, in the order of the text."""
+    """All nodes but contexts, parents first, in the order of the text; lists of operators are included."""
     todo: list[ast.AST] = [node]
     while todo:
         node = todo.pop()
         yield node
-        children = [child for child in ast.iter_child_nodes(node) if not isinstance(child, _SHARED)]
-        todo.extend(reversed(children))
+        for value in reversed(node.__dict__.values()):
+            if isinstance(value, ast.AST):
+                if value._fields:
+                    todo.append(value)
+            elif isinstance(value, list):
+                todo.extend(item for item in reversed(value) if isinstance(item, ast.AST))
+
+
+def children(node: ast.AST) -> list[tuple[Callable[[ast.expr], None], ast.expr]]:
+    """The expressions right below a node, each with what puts another in its place."""
+    found: list[tuple[Callable[[ast.expr], None], ast.expr]] = []
+    for field, value in node.__dict__.items():
+        if isinstance(value, ast.expr):
+            found.append((partial(setattr, node, field), value))
+        elif isinstance(value, list):
+            places = [
+                (partial(value.__setitem__, i), v) for i, v in enumerate(value) if isinstance(v, ast.expr)
+            ]
+            found.extend(places)
+    return found
 
 
 def names_loaded(node: ast.AST) -> list[ast.Name]:

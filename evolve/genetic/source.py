@@ -63,6 +63,13 @@ class Definition:
     def has_loop(self) -> bool:
         return any(isinstance(node, (ast.For, ast.While, ast.comprehension)) for node in walk(self.node))
 
+    @cached_property
+    def is_formula(self) -> bool:
+        """Whether it is a function of one return, which binds no name but its parameters."""
+        body = self.function.body if self.is_function else []
+        parameters = {parameter for parameter, _, _ in self.signature.parameters} if body else set()
+        return len(body) == 1 and isinstance(body[0], ast.Return) and self.binds == parameters
+
     @property
     def module(self) -> str:
         """The module that `import module` or `import module as name` binds; "" for anything else."""
@@ -135,10 +142,20 @@ class Source:
                 todo += [other for other in self.by_name[name].mentions if other in self.by_name]
         return frozenset(seen)
 
+    @cached_property
+    def _needs(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    def needs(self, name: str) -> frozenset[str]:
+        """What one definition reaches, itself included."""
+        if name not in self._needs:
+            self._needs[name] = self.reachable([name])
+        return self._needs[name]
+
     def meaning(self, name: str) -> frozenset[str]:
         """All texts that decide what a name does here; equal in two programs if it does the same in both."""
         if name not in self._meanings:
-            self._meanings[name] = frozenset(self.by_name[other].text for other in self.reachable([name]))
+            self._meanings[name] = frozenset(self.by_name[other].text for other in self.needs(name))
         return self._meanings[name]
 
     @cached_property

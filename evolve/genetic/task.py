@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from evolve.genetic.draft import Draft
@@ -72,7 +73,7 @@ class Task:
     def site(
         self, accepts: Callable[[Site], bool], weigh: Callable[[Site], float] = lambda _: 1.0
     ) -> Place | None:
-        """An expression that `accepts`, in the opened copy of its function."""
+        """An expression that `accepts`, by weight."""
         places: list[tuple[str, Site]] = []
         weights: list[float] = []
         for definition in self.functions():
@@ -85,7 +86,10 @@ class Task:
         chosen = self.pick(places, weights)
         if chosen is None or self.rng.random() > ACCEPTANCE * max(weights):
             return None
-        return Place(chosen[0], chosen[1], self.draft.site(*chosen))
+        return self.place(*chosen)
+
+    def place(self, function: str, seen: Site) -> Place:
+        return Place(self.draft, function, seen)
 
     def slot(self, accepts: Callable[[Slot], bool]) -> tuple[str, Slot] | None:
         """A statement that `accepts`, in the opened copy of its function."""
@@ -98,8 +102,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Place:
-    """An expression chosen for a change: `seen` in the unchanged function, `live` in its copy."""
+    """An expression chosen for a change."""
 
+    draft: Draft
     function: str
-    seen: Site
-    live: Site
+    seen: Site  # in the unchanged function
+
+    @cached_property
+    def live(self) -> Site:
+        """The same place in the copy that may be changed, which is opened for it."""
+        return self.draft.site(self.function, self.seen)

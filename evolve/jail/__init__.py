@@ -1,4 +1,4 @@
-"""The sandbox that runs candidate programs. See level.py for how strong it is, session.py for how it is asked."""
+"""The sandbox that runs candidate programs: level.py says how strong it is, session.py how it is asked."""
 
 from evolve.jail.attacks import AttackResult, require_closed, self_attack
 from evolve.jail.jail import Jail

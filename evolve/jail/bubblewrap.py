@@ -1,4 +1,4 @@
-"""The bubblewrap command line: namespaces of its own, and a file system with Python in it and nothing else."""
+"""The bubblewrap command line: namespaces of its own, and a file system that holds Python alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
 
 
-def installed() -> bool:
-    return shutil.which("bwrap") is not None
+def installed() -> str | None:
+    """Path of the program, if it is here."""
+    return shutil.which("bwrap")
 
 
 def _hide_project(folders: Sequence[str]) -> list[str]:
@@ -21,7 +22,14 @@ def _hide_project(folders: Sequence[str]) -> list[str]:
 
 
 def command(site_folders: Sequence[str], jail_folder: str) -> list[str]:
-    """The words before the program to run. No --die-with-parent: see Zygote._spawn."""
+    """The words before the program to run. No --die-with-parent: see Zygote._spawn.
+
+    Raises:
+        FileNotFoundError: bubblewrap is not installed.
+    """
+    program = installed()
+    if program is None:
+        raise FileNotFoundError("bubblewrap is not installed")
     prefix = sys.base_prefix
     roots = [path for path in _SYSTEM if os.path.exists(path)]
     if prefix != "/usr":
@@ -29,7 +37,7 @@ def command(site_folders: Sequence[str], jail_folder: str) -> list[str]:
     roots.append(os.path.dirname(os.path.realpath(sys.executable)))
     binds = [word for path in (*roots, *site_folders) for word in ("--ro-bind", path, path)]
     return [
-        shutil.which("bwrap") or "bwrap",
+        program,
         *("--unshare-all", "--new-session", "--cap-drop", "ALL", "--chdir", "/"),
         *binds,
         *_hide_project([*site_folders, os.path.join(os.path.dirname(os.__file__), "site-packages")]),

@@ -86,7 +86,7 @@ class _Files(MetaPathFinder, Loader):
         self.names = {name.removesuffix(".py"): name for name in files}
         self.builtins = dict(vars(builtins), __import__=_guard(imports, self.names))
 
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         return ModuleSpec(fullname, self) if fullname in self.names else None
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
@@ -134,7 +134,7 @@ def _status(error: BaseException) -> str:
 def _place(error: BaseException, files: Mapping[str, str]) -> str:
     """The innermost line of the candidate's own that the error passed: file, number and text."""
     name, number = "", 0
-    if isinstance(error, SyntaxError) and error.filename in files:
+    if isinstance(error, SyntaxError) and error.filename and error.filename in files:
         name, number = error.filename, error.lineno or 0
     step = error.__traceback__
     while step is not None:

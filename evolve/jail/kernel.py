@@ -49,6 +49,12 @@ def adopt_orphans() -> None:
         _must(_prctl(_PR_SET_CHILD_SUBREAPER, 1), "child subreaper")
 
 
+def hide_memory() -> None:
+    """Processes of the same user, our own children among them, can no longer trace or read this one."""
+    if sys.platform == "linux":
+        _must(_prctl(_PR_SET_DUMPABLE, 0), "dumpable")
+
+
 def die_with(parent: int) -> None:
     """Die as soon as `parent` (this process's parent) does. Not inherited by a process that it starts."""
     if sys.platform == "linux":
@@ -60,7 +66,6 @@ def die_with(parent: int) -> None:
 def no_new_privileges() -> None:
     if sys.platform == "linux":
         _must(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "no_new_privs")
-        _prctl(_PR_SET_DUMPABLE, 0)  # siblings of the same user cannot attach
 
 
 def drop_privileges(to_nobody: bool) -> None:

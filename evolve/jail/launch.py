@@ -71,7 +71,7 @@ class Process:
             return None
 
     def _wall(self) -> float | None:
-        """Stands in where another process's CPU clock cannot be read (macOS): never less than its CPU time."""
+        """Stands in where the CPU clock cannot be read (macOS): never less than the CPU time."""
         return time.monotonic() - self._started
 
     def kill(self) -> None:
@@ -196,8 +196,10 @@ class Zygote:
             socket.send_fds(self.control, [b"S"], [channel.fileno()])
             reply, descriptors, _, _ = socket.recv_fds(self.control, STARTED.size, 1)
         except OSError as error:
+            self.control.close()
             raise ZygoteError(str(error)) from error
         if len(reply) != STARTED.size:
+            self.control.close()
             raise ZygoteError("it ended while it forked a child")
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
@@ -213,6 +215,7 @@ class Zygote:
             self.control.sendall(b"R")
             reply = self.control.recv(REAPED.size, socket.MSG_WAITALL)
         except OSError as error:
+            self.control.close()  # a late reply must not be taken for the next one
             raise ZygoteError(str(error)) from error
         if len(reply) != REAPED.size:
             raise ZygoteError("it ended while a child was running")

@@ -63,7 +63,7 @@ def _explain(level: Level, trouble: str) -> str:
 @functools.cache
 def machine() -> Machine:
     """Tries the levels from the strongest on; the answer holds for the life of this process."""
-    missing = []
+    missing: list[str] = []
     for level in sorted(Level, reverse=True):
         trouble = trial(level)
         if not trouble:
@@ -84,7 +84,7 @@ def strongest(minimum: Level) -> Level:
         raise JailError(f"no jail can be built on this machine:{reasons}")
     if found.level < minimum:
         raise JailError(
-            f"the jail of this machine is at level '{found.level}', and the settings demand '{minimum}':{reasons}\n"
+            f"this machine's jail is at level '{found.level}'; the settings demand '{minimum}':{reasons}\n"
             f"To run with the weaker jail, name it: --set jail.minimum={found.level}"
         )
     return found.level

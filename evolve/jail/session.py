@@ -1,4 +1,4 @@
-"""One candidate's process, asked questions: budgets are kept by its CPU clock, and nothing it says is trusted."""
+"""One candidate's process, asked questions: its CPU clock keeps the budget; nothing it says is trusted."""
 
 from __future__ import annotations
 
@@ -222,8 +222,8 @@ class Session:
     def _late(self, limit: float, used: float) -> Failure:
         if used >= limit:
             return self._too_long(limit)
-        text = f"no answer within {wall_limit(limit):g} s, of which {used:.2g} s CPU: the program waits or sleeps"
-        return Failure(Status.TIMED_OUT, text)
+        wall = f"no answer within {wall_limit(limit):g} s, of which {used:.2g} s were CPU"
+        return Failure(Status.TIMED_OUT, f"{wall}: the program waits or sleeps")
 
     def _too_long(self, limit: float) -> Failure:
         what = "loading the program" if self._before else "the answer"

@@ -5,8 +5,8 @@ problem allows, and nothing of the project: no task data, no scorer, no keys. It
 
 Its control socket carries one byte up and one struct down:
 
-    "S" + the child's end of a socket pair   fork a child that serves on it -> pid, and its pidfd if there is one
-    "R"                                      kill what is left of the child, wait -> exit status and usage
+    "S" + the child's end of a socket pair   fork a child that serves on it -> pid, pidfd if there is one
+    "R"                                      kill what is left of the child -> wait status, usage
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ import struct
 import warnings
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
+
+import numpy as np
 
 from evolve.jail import child, kernel, wire
 
@@ -84,7 +86,7 @@ def _prepare(settings: Configuration) -> None:
     warnings.simplefilter("ignore")
     for name in (*_EARLY, *settings.imports):
         importlib.import_module(name)
-    wire.decode(wire.encode(wire.QUESTION, [1, child.np.zeros(3)])[4:])
+    wire.decode(wire.encode(wire.QUESTION, [1, np.zeros(3)])[4:])
     child.reseed()
     if settings.landlock:
         settings.ruleset = kernel.landlock_rules(_readable())
@@ -94,6 +96,7 @@ def _prepare(settings: Configuration) -> None:
     kernel.adopt_orphans()
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # when memory runs out, a candidate goes first
+    kernel.hide_memory()
     for name in ("evolve", "evolve.jail"):
         del sys.modules[name]
     gc.collect()

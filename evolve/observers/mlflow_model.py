@@ -1,7 +1,7 @@
 """The MLflow model of a champion: a thin wrapper that asks the program in the jail, never outside it.
 
-MLflow copies this file into the model and runs it on loading (a model from code: nothing is pickled). It needs
-evolve to be importable; the jail is built as strong as the search that found the program demanded.
+MLflow copies this file into the model and runs it on loading (a model from code: nothing is pickled). It
+needs evolve to be importable; the jail is built as strong as the search that found the program demanded.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from evolve.errors import EvolveError
 from evolve.jail import Jail, Level, Limits, encode_arguments
@@ -22,7 +22,7 @@ from evolve.jail import Jail, Level, Limits, encode_arguments
 CONTRACT = "contract.json"
 
 
-class JailedProgram(PythonModel):  # type: ignore[misc]
+class JailedProgram(PythonModel):
     """Answers instances, given as a data frame with a column for each parameter, one instance a row."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -33,7 +33,7 @@ class JailedProgram(PythonModel):  # type: ignore[misc]
         self._files = {name: (folder / name).read_text(encoding="utf-8") for name in names}
 
     def predict(
-        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[Any]:
         """The decisions of the program, one for each instance.
 
@@ -41,9 +41,7 @@ class JailedProgram(PythonModel):  # type: ignore[misc]
             EvolveError: a parameter is missing, or the program failed on an instance.
             JailError: this machine cannot build the jail.
         """
-        instances = (
-            model_input.to_dict("records") if isinstance(model_input, pd.DataFrame) else list(model_input)
-        )
+        instances = model_input.to_dict("records")
         questions = [encode_arguments(self._arguments(instance)) for instance in instances]
         contract = self._contract
         limits = Limits(**{**contract["limits"], "imports": tuple(contract["limits"]["imports"])})

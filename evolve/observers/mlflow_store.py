@@ -21,6 +21,7 @@ import sqlalchemy.event
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.engine import Engine
 
 BUSY_S = 60  # how long to wait for another writer of the same SQLite file
@@ -31,7 +32,7 @@ TAG_CHARACTERS = 5000
 PARAM_CHARACTERS = 6000
 ALIAS = "champion"
 
-RUN, CANDIDATE, DONE, JUDGED = "evolve.run", "evolve.candidate", "evolve.done", "evolve.judged"
+RUN, CANDIDATE, JUDGED = "evolve.run", "evolve.candidate", "evolve.judged"
 PARENT = "mlflow.parentRunId"
 
 Point = tuple[str, float, int, int]
@@ -40,9 +41,13 @@ Point = tuple[str, float, int, int]
 
 @dataclass(frozen=True)
 class Nested:
-    """A nested run as the store has it. done: all of it was written. judged: so was its promotion."""
+    """A nested run as the store has it.
+
+    artifacts: where its artifacts are (a URI). done: all of it was written. judged: so was its promotion.
+    """
 
     run: str
+    artifacts: str
     done: bool
     judged: bool
 
@@ -62,7 +67,7 @@ class Store:
     """One experiment of one tracking store.
 
     Raises:
-        MlflowException, OSError, sqlalchemy.exc.SQLAlchemyError: from every method, the store being out of reach.
+        MlflowException, OSError, sqlalchemy.exc.SQLAlchemyError: the store is out of reach (every method).
     """
 
     def __init__(self, uri: str, experiment: str) -> None:
@@ -85,30 +90,34 @@ class Store:
 
     def parent(self, key: str) -> Run | None:
         """The parent run of a search, if the store has it."""
-        return next((run for run in self._runs(key) if PARENT not in run.data.tags), None)
+        found = self._runs(f"tags.`{RUN}` = '{key}'")
+        return next((run for run in found if PARENT not in run.data.tags), None)
 
-    def nested(self, key: str) -> dict[str, Nested]:
+    def nested(self, parent: str) -> dict[str, Nested]:
         """The nested runs of a search by candidate."""
         return {
-            run.data.tags[CANDIDATE]: Nested(run.info.run_id, DONE in run.data.tags, JUDGED in run.data.tags)
-            for run in self._runs(key)
+            run.data.tags[CANDIDATE]: Nested(
+                run.info.run_id, run.info.artifact_uri, run.info.status == "FINISHED", JUDGED in run.data.tags
+            )
+            for run in self._runs(f"tags.`{PARENT}` = '{parent}'")
             if CANDIDATE in run.data.tags
         }
 
-    def _runs(self, key: str) -> Iterator[Run]:
+    def _runs(self, rule: str) -> Iterator[Run]:
         token: str | None = ""
         while token is not None:
             page = self._client.search_runs(
-                [self.experiment], f"tags.`{RUN}` = '{key}'", ViewType.ALL, PAGE, page_token=token or None
+                [self.experiment], rule, ViewType.ACTIVE_ONLY, PAGE, page_token=token or None
             )
             yield from page
             token = page.token or None
 
-    def create(self, key: str, name: str, at_ms: int, tags: Mapping[str, str]) -> str:
-        """A new run; its id."""
+    def create(self, key: str, name: str, at_ms: int, tags: Mapping[str, str]) -> Nested:
+        """A new run."""
         source = {RUN: key, "mlflow.source.name": "evolve", "mlflow.source.type": "LOCAL"}
         clipped = {name: value[:TAG_CHARACTERS] for name, value in {**source, **tags}.items()}
-        return str(self._client.create_run(self.experiment, at_ms, clipped, name).info.run_id)
+        info = self._client.create_run(self.experiment, at_ms, clipped, name).info
+        return Nested(info.run_id, info.artifact_uri, False, False)
 
     def log(
         self,
@@ -128,12 +137,15 @@ class Store:
         if marks:
             self._client.log_batch(run, tags=marks)
 
-    def write(self, run: str, files: Mapping[str, str]) -> None:
+    def write(self, nested: Nested, files: Mapping[str, str]) -> None:
         """Artifacts of a run, by name; those of the same name are replaced."""
+        if nested.artifacts.startswith("file:"):
+            # what the client would do, without asking the store for the run each time
+            _write(Path(local_file_uri_to_path(nested.artifacts)), files)
+            return
         with tempfile.TemporaryDirectory(prefix="evolve-") as folder:
-            for name, text in files.items():
-                (Path(folder) / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-            self._client.log_artifacts(run, folder)
+            _write(Path(folder), files)
+            self._client.log_artifacts(nested.run, folder)
 
     def resume(self, run: str) -> None:
         """Show a run as going on."""
@@ -151,17 +163,16 @@ class Store:
             version.tags[CANDIDATE]: str(version.version) for version in found if version.tags.get(RUN) == key
         }
 
-    def register(self, model: str, run: str, folder: Path, tags: Mapping[str, str], text: str) -> str:
+    def register(self, model: str, nested: Nested, folder: Path, tags: Mapping[str, str], text: str) -> str:
         """Put a saved model among a run's artifacts and make it the newest version of a registered model."""
-        self._client.log_artifacts(run, str(folder), "model")
+        self._client.log_artifacts(nested.run, str(folder), "model")
         try:
             self._client.create_registered_model(model)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        source = f"{self._client.get_run(run).info.artifact_uri}/model"
         made: Any = self._client.create_model_version(
-            model, source, run, dict(tags), description=text, await_creation_for=0
+            model, f"{nested.artifacts}/model", nested.run, dict(tags), description=text, await_creation_for=0
         )
         return str(made.version)
 
@@ -176,6 +187,13 @@ class Store:
             with closing(sqlite3.connect(file, timeout=BUSY_S)) as database:
                 database.execute("PRAGMA analysis_limit = 1000")
                 database.execute("ANALYZE")
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        place = folder / name.replace("/", "_")
+        place.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _batches(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:

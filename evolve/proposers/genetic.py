@@ -84,7 +84,7 @@ class GeneticProposer(Proposer):
         parent, text = sample.parent.candidate, child.text
         operator = operators[0] if len(set(operators)) == 1 else " + ".join(operators)
         identity = hashlib.sha256(f"{self.program}\0{text}\0".encode()).hexdigest()[:16]
-        candidate = Candidate(identity, {self.program: text + "\n"}, (parent.id,), operator, note)
+        candidate = Candidate(identity, {self.program: text + "\n"}, (parent.id,), operator, note, number)
         return Proposal(number, operator, (parent.id,), candidate)
 
     def _source(self, candidate: Candidate) -> Source:

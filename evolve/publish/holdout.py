@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from evolve.errors import PublishError
@@ -13,6 +13,7 @@ from evolve.journal import Journal
 from evolve.lineage import Lineage
 from evolve.problem import Problem
 from evolve.records import Candidate, Evaluation, Split, Status
+from evolve.run import versions
 
 NOTE = "holdout_opened"
 
@@ -23,6 +24,7 @@ class Opening:
 
     candidate: str
     when: str
+    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ class Holdout:
                 evaluation = self._open(candidate, evaluator)
             if not evaluation.ok:
                 raise PublishError(
-                    f"candidate {candidate.id} fails on the holdout: {evaluation.status}: {evaluation.feedback}; "
-                    f"it cannot be published"
+                    f"candidate {candidate.id} fails on the holdout and cannot be published: "
+                    f"{evaluation.status}: {evaluation.feedback}"
                 )
             measured = tuple((rival, self._rival(rival, evaluator)) for rival in rivals)
         return Measured(evaluation, measured, self.openings)
@@ -93,16 +95,16 @@ class Holdout:
         if others and not again:
             first = others[0]
             raise PublishError(
-                f"the holdout of this run was opened for candidate {first.candidate} on {first.when}; opening it "
-                f"for {candidate.id} too lets the choice between them be made on it. `--again` does so and the "
-                f"proof will say it"
+                f"the holdout of this run was opened for candidate {first.candidate} on {first.when}; "
+                f"whoever opens it for {candidate.id} too can choose between them by it: `--again` "
+                f"does so, and the proof says it"
             )
 
     def _open(self, candidate: Candidate, evaluator: Evaluator) -> Evaluation:
         evaluator.scale(Split.HOLDOUT)  # a jail or a baseline that fails shows before anything is opened
         interrupted = self.openings[-1:] and self.openings[-1].candidate == candidate.id
         if not interrupted or self._recorded(candidate) is not None:
-            opening = Opening(candidate.id, time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+            opening = Opening(candidate.id, time.strftime("%Y-%m-%dT%H:%M:%S%z"), versions())
             # noted first: a crash from here on still counts as an opening
             self._journal.note(NOTE, json.dumps([asdict(each) for each in (*self.openings, opening)]))
         return self._evaluate(candidate, evaluator)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,7 +16,6 @@ from evolve.lineage import Lineage
 from evolve.problem import Problem
 from evolve.publish.holdout import Measured, Rival
 from evolve.records import Candidate, Evaluation, Instance, Split
-from evolve.run import versions
 from evolve.settings import Settings
 from evolve.statistics import Interval, bootstrap_mean, paired_bootstrap
 
@@ -43,7 +41,7 @@ class Case:
 
 def facts(case: Case, measured: Measured) -> dict[str, Any]:
     """Everything that a reader needs to judge the claim; what is not a finite number is null."""
-    return _finite(
+    found: dict[str, Any] = _finite(
         {
             "format": FORMAT,
             "module": case.module,
@@ -62,9 +60,9 @@ def facts(case: Case, measured: Measured) -> dict[str, Any]:
             "promotion": _promotion(case),
             "search": _search(case),
             "lineage": [asdict(node) for node in case.lineage.line(case.candidate.id)],
-            "published": {"when": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": versions()},
         }
     )
+    return found
 
 
 def _entry(problem: Problem) -> dict[str, Any]:

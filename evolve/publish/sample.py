@@ -59,7 +59,7 @@ def _encode(instance: Instance) -> dict[str, Any]:
         json.dumps(encoded)  # an array of objects shows only here
     except TypeError as error:
         raise PublishError(
-            f"instance {instance.name} cannot be written as JSON into the package's test ({error}); use numbers, "
-            f"texts, lists, dicts and numpy arrays in arguments and facts"
+            f"instance {instance.name} cannot be written as JSON into the package's test ({error}); "
+            f"use numbers, texts, lists, dicts and numpy arrays in arguments and facts"
         ) from None
     return {"name": instance.name, "bound": float(instance.bound), **encoded}

@@ -72,7 +72,9 @@ def _span(text: str, first: ast.stmt) -> tuple[int, int]:
     ):
         assert first.end_lineno is not None
         assert first.end_col_offset is not None
-        return starts[first.lineno - 1] + first.col_offset, starts[first.end_lineno - 1] + first.end_col_offset
+        return starts[first.lineno - 1] + first.col_offset, starts[
+            first.end_lineno - 1
+        ] + first.end_col_offset
     decorators = getattr(first, "decorator_list", [])
     line = min([first.lineno, *(decorator.lineno for decorator in decorators)])
     start = starts[line - 1] + first.col_offset
@@ -89,9 +91,7 @@ def _block(paragraph: str, indent: str) -> str:
     if paragraph[:1].isdigit() or "\n " in paragraph:
         return textwrap.indent(paragraph, indent)
     width = WIDTH - len(indent)
-    filled = textwrap.fill(
-        " ".join(paragraph.split()), width, break_long_words=False, break_on_hyphens=False
-    )
+    filled = textwrap.fill(" ".join(paragraph.split()), width, break_long_words=False, break_on_hyphens=False)
     return textwrap.indent(filled, indent)
 
 
@@ -126,4 +126,5 @@ def stub(source: str, function: str, arguments: Mapping[str, Value]) -> str:
 def _type(value: Value) -> str:
     if isinstance(value, np.ndarray):
         return "np.ndarray[Any, Any]"
-    return {list: "list[Any]", dict: "dict[str, Any]"}.get(type(value), type(value).__name__)
+    name = type(value).__name__
+    return {"list": "list[Any]", "dict": "dict[str, Any]", "NoneType": "None"}.get(name, name)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evolve.genetic.infer import Scope, Site
-from evolve.genetic.nodes import call, clone, function_of, name, short
+from evolve.genetic.nodes import call, children, clone, function_of, name, short, walk
 from evolve.genetic.operators.expressions import put
 from evolve.genetic.source import Definition, Source
 from evolve.genetic.task import Place, Task
@@ -48,7 +48,7 @@ def blocks(task: Task, caller: str) -> list[Block]:
     found: dict[frozenset[str], Block] = {}
     for owner in (mine, *task.donors):
         for definition in owner.functions.values():
-            needs = owner.reachable([definition.name])
+            needs = owner.needs(definition.name)
             if not definition.signature.parameters or (
                 caller in needs and owner.meaning(caller) == mine.meaning(caller)
             ):
@@ -86,7 +86,7 @@ def measures(pool: Sequence[Block], kind: Type) -> list[tuple[Block, int]]:
     return found
 
 
-def call_block(task: Task, block: Block, scope: Scope, given: dict[int, ast.expr]) -> ast.Call | None:
+def call_block(task: Task, block: Block, scope: Scope, given: dict[int, ast.expr]) -> ast.expr | None:
     """A call of a function, adopted if need be, with the arguments not given bound from the scope."""
     arguments: list[ast.expr] = []
     for position, (parameter, kind, default) in enumerate(block.parameters):
@@ -99,8 +99,35 @@ def call_block(task: Task, block: Block, scope: Scope, given: dict[int, ast.expr
         if argument is None:
             return None
         arguments.append(argument)
-    here = block.name if block.owner is task.source else task.draft.adopt(block.owner, block.name)
+    if len(arguments) == len(block.parameters) and block.definition.is_formula:
+        return _inlined(task, block, arguments)
+    here = _at_home(task, block, block.name)
     return call(here, *arguments) if here else None
+
+
+def _at_home(task: Task, block: Block, wanted: str) -> str:
+    """What a definition of the block's program is called here, adopted if need be."""
+    return wanted if block.owner is task.source else task.draft.adopt(block.owner, wanted)
+
+
+def _inlined(task: Task, block: Block, arguments: Sequence[ast.expr]) -> ast.expr | None:
+    """The formula of a function with the arguments in place, so that mere wrappers do not pile up."""
+    given = dict(zip((parameter for parameter, _, _ in block.parameters), arguments, strict=True))
+    body = block.definition.function.body[0]
+    assert isinstance(body, ast.Return)
+    holder = ast.Expr(clone(body.value) if body.value is not None else ast.Constant(None, None))
+    for parent in list(walk(holder)):
+        for place, node in children(parent):
+            if not isinstance(node, ast.Name):
+                continue
+            if node.id in given:
+                place(clone(given[node.id]))
+            elif node.id in block.owner.by_name:
+                here = _at_home(task, block, node.id)
+                if not here:
+                    return None
+                node.id = here
+    return holder.value
 
 
 def _argument(task: Task, parameter: str, kind: Type, scope: Scope) -> ast.expr | None:
@@ -129,7 +156,7 @@ def _structure_place(task: Task) -> Place | None:
     chosen = task.pick(pool, [_worth(site) * (2.0 if f == task.source.entry else 1.0) for f, site in pool])
     if chosen is None:
         return None
-    return Place(chosen[0], chosen[1], task.draft.site(*chosen))
+    return task.place(*chosen)
 
 
 def compose(task: Task) -> str:
@@ -173,8 +200,19 @@ def substitute_call(task: Task) -> str:
         return ""
     block = task.rng.choice(pool)
     given = _given(task, block, place)
+    if _is_whole_program(task, place) and block.name == task.source.entry:
+        return ""
     new = call_block(task, block, place.seen.scope, given)
     return "" if new is None else put(place, new)
+
+
+def _is_whole_program(task: Task, place: Place) -> bool:
+    """Whether the place is all that the entry does: replacing it would only copy another program."""
+    return (
+        place.function == task.source.entry
+        and task.source.functions[place.function].is_formula
+        and (place.seen.role == "return")
+    )
 
 
 def _is_own_call(task: Task, node: ast.Call) -> bool:
@@ -271,8 +309,7 @@ def extend_selection(task: Task) -> str:
     first = next(iter(kinds.values()), None)
     if first is None:
         return ""
-    inner = Place(place.function, first, place.live)
-    other = _another_answer(task, inner, blocks(task, place.function))
+    other = _another_answer(task, task.place(place.function, first), blocks(task, place.function))
     if other is None:
         return ""
     place.live.node.elts.append(other)
@@ -291,7 +328,7 @@ def _is_selection(node: ast.AST) -> bool:
 def replace_answer(task: Task) -> str:
     """Start from another function's answer: a call that makes a T in place of an expression of type T."""
     place = _structure_place(task)
-    if place is None:
+    if place is None or _is_whole_program(task, place):
         return ""
     options = makers(blocks(task, place.function), place.seen.type)
     if not options:

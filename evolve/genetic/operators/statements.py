@@ -173,7 +173,7 @@ def new_local(task: Task) -> str:
     use = task.pick(uses, [1.0] * len(uses))
     if use is None:
         return ""
-    return _add_local(task, Place(definition.name, use, task.draft.site(definition.name, use)), live)
+    return _add_local(task, task.place(definition.name, use), live)
 
 
 def _add_local(task: Task, place: Place, slot: Slot) -> str:

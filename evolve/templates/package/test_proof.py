@@ -1,4 +1,4 @@
-"""Recomputes a sample of the proof, and its sums. pytest and numpy are enough: `pytest` in the package's folder.
+"""Recomputes a sample of the proof, and its sums, with pytest and numpy: `pytest` in the package's folder.
 
 The heuristic is the same program that was measured; the judge beside this file is the one that measured it.
 """

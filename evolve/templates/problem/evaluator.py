@@ -17,7 +17,7 @@ class Invalid(ValueError):
 
 
 class Instance(Protocol):
-    """What this evaluator reads of an instance: its arguments, and facts if it needs what candidates may not see."""
+    """What this evaluator reads of an instance; `facts` could hold more, which candidates never see."""
 
     @property
     def arguments(self) -> Mapping[str, Any]: ...

@@ -44,6 +44,6 @@ def _generate(split: str) -> Iterator[Instance]:
 
 
 def smith(p: np.ndarray, w: np.ndarray) -> float:
-    """The optimum: jobs in the order of rising p / w (Smith, 1956, "Various optimizers for single-stage production")."""
+    """The optimum: rising p / w (Smith, 1956, "Various optimizers for single-stage production")."""
     best = np.argsort(p / w)
     return float(np.dot(w[best], np.cumsum(p[best])))

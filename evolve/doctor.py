@@ -1,0 +1,73 @@
+"""What this machine offers: the jail's level and how it stands its own attacks, versions, stores, keys by name."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sqlite3
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evolve import __version__
+from evolve.jail.attacks import self_attack
+from evolve.jail.probe import machine
+from evolve.settings import JailSettings, available_cores
+
+KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+PACKAGES = ("anthropic", "click", "joblib", "mlflow", "msgspec", "numpy", "openai", "pandas", "rich")
+
+
+def examine() -> dict[str, Any]:
+    """Facts for `evolve doctor --json`; `findings` is empty where all is well. Keys are named, never shown."""
+    found = machine()
+    attacks = self_attack(found.level) if found.level else []
+    minimum = JailSettings().minimum
+    findings = [f"attack '{attack.name}' got through: {attack.by}" for attack in attacks if not attack.stopped]
+    if found.level is None or found.level < minimum:
+        findings.append(f"the jail's level is below the default minimum '{minimum}'")
+    return {
+        "jail": str(found.level) if found.level else None,
+        "missing": list(found.missing),
+        "attacks": [{"name": a.name, "stopped": a.stopped, "by": a.by} for a in attacks],
+        "versions": {"evolve": __version__, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+        | {name: _version(name) for name in PACKAGES},
+        "cores": available_cores(),
+        "gpu": shutil.which("nvidia-smi") is not None,
+        "keys": {name: name in os.environ for name in KEYS},
+        "mlflow": os.environ.get("MLFLOW_TRACKING_URI") or "SQLite file in ./runs",
+        "findings": findings,
+    }
+
+
+def print_examination(facts: dict[str, Any], console: Console) -> None:
+    """The facts as tables."""
+    table = Table(title="jail: attacks on itself", title_justify="left", header_style="bold")
+    for column in ("attack", "", "stopped by"):
+        table.add_column(column)
+    for attack in facts["attacks"]:
+        mark = Text("stopped", style="green") if attack["stopped"] else Text("GOT THROUGH", style="bold red")
+        table.add_row(attack["name"], mark, Text(attack["by"].partition(", in attack.py")[0]))
+    console.print(table)
+    stopped = sum(attack["stopped"] for attack in facts["attacks"])
+    console.print(f"jail level: [bold]{facts['jail']}[/], {stopped} of {len(facts['attacks'])} attacks stopped")
+    for missing in facts["missing"]:
+        console.print(Text(f"  for a stronger level: {missing}"))
+    console.print("versions: " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items()))
+    console.print(f"cores: {facts['cores']}   GPU: {'yes' if facts['gpu'] else 'none found; not needed'}")
+    keys = ", ".join(f"{name} {'is set' if there else 'is not set'}" for name, there in facts["keys"].items())
+    console.print(f"keys: {keys} (the genetic proposer needs none)")
+    console.print(f"MLflow store: {facts['mlflow']}")
+    for finding in facts["findings"]:
+        console.print(Text(f"finding: {finding}", style="bold red"))
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"

@@ -1,0 +1,361 @@
+"""MLflow as a mirror of the journal, filled by a process of its own.
+
+    python -m evolve.observers.mlflow RUN [--follow] [--store URI]
+
+The search never waits for MLflow and never imports it. If the mirror fails, the search goes on; what is
+missing can be mirrored from the journal at any time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from evolve import settings
+from evolve.errors import EvolveError, UsageError
+from evolve.journal import Journal
+
+if TYPE_CHECKING:
+    from evolve.journal import Entry
+    from evolve.observers.mlflow_mirror import Mirror
+    from evolve.run import Result, Run
+
+STATUS_FILE = "mlflow.json"
+LOG_FILE = "mlflow.log"
+LOCK_FILE = ".mlflow.lock"
+POLL_S = 1.0  # between two looks at the journal
+REPORT_S = 0.5  # between two writes of the status file
+WAIT_S = 120.0  # after the search
+RETRY_S = (2.0, 10.0)  # pauses before the mirror is begun again after a failure
+HOST, PORT = "127.0.0.1", 5000
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a mirror has come, as its status file says.
+
+    mirrored, total: entries of the journal. done: the search has ended and all of it is mirrored.
+    error: why the mirror gave up; "" if it did not.
+    """
+
+    store: str = ""
+    mirrored: int = 0
+    total: int = 0
+    experiment_id: str = ""
+    parent_run_id: str = ""
+    done: bool = False
+    error: str = ""
+
+    def save(self, folder: Path) -> None:
+        temporary = folder / f".{STATUS_FILE}.tmp"
+        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        temporary.replace(folder / STATUS_FILE)
+
+
+def pending(folder: Path) -> Progress | None:
+    """How far the mirror of a run has come; None if there never was one."""
+    try:
+        return Progress(**json.loads((folder / STATUS_FILE).read_text(encoding="utf-8")))
+    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        return None
+
+
+def summary(folder: Path, progress: Progress) -> str:
+    """One line on the mirror of a run: where to look, or what to type to get it."""
+    again = f"`evolve mlflow --sync {folder}`"
+    if progress.error:
+        return f"MLflow: {progress.error}; {again} tries again, the run itself is complete"
+    if progress.done:
+        return f"MLflow: `evolve mlflow` shows this run at {link(progress)}"
+    return f"MLflow: {progress.mirrored} of {progress.total} entries so far; it goes on in the background"
+
+
+def link(progress: Progress, port: int = PORT) -> str:
+    """The address of a search in the MLflow UI (for a file store: while `evolve mlflow` runs)."""
+    is_server = progress.store.startswith(("http://", "https://"))
+    base = progress.store.rstrip("/") if is_server else f"http://{HOST}:{port}"
+    return f"{base}/#/experiments/{progress.experiment_id}/runs/{progress.parent_run_id}"
+
+
+def default_store(setting: str = "") -> str:
+    """The tracking URI to use: the setting, or MLFLOW_TRACKING_URI, or SQLite under ./runs."""
+    uri = setting or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        return f"sqlite:///{Path.cwd() / 'runs' / 'mlflow.db'}"
+    if uri.startswith("sqlite:///"):
+        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    return uri
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, with MLflow told to send nothing home and not to wait long for a server."""
+    return {**os.environ, **{name: os.environ.get(name, value) for name, value in QUIET.items()}}
+
+
+class MlflowMirror:
+    """Starts the mirror with the search, and leaves it to itself."""
+
+    def __init__(self, store: str = "") -> None:
+        self._store = store
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = Path()
+        self._total = 0
+
+    def begin(self, run: Run) -> None:
+        self._folder = run.folder
+        (run.folder / STATUS_FILE).unlink(missing_ok=True)
+        store = default_store(self._store or run.settings.mlflow.store)
+        try:
+            self._process = start(run.folder, store, follow=True)
+        except OSError as error:
+            Progress(store, error=f"the mirror cannot be started ({error})").save(run.folder)
+
+    def tick(self, run: Run) -> None:
+        """Nothing: the mirror reads the journal itself."""
+
+    def entry(self, run: Run, entry: Entry) -> None:
+        self._total = entry.seq
+
+    def end(self, run: Run, result: Result) -> None:
+        """Nothing: the mirror sees the end in the journal. `wait` waits for it."""
+
+    def wait(self, console: Console, timeout_s: float = WAIT_S) -> Progress:
+        """After the search: show how the mirror comes on until it is done, and say in one line where it is.
+
+        After `timeout_s` seconds, or on Ctrl-C, it is left to go on by itself. Never raises for what MLflow
+        does.
+        """
+        if self._process is None:
+            progress = pending(self._folder) or Progress()
+        else:
+            progress = _watch(self._process, self._folder, console, timeout_s, self._total)
+        console.print(summary(self._folder, progress), highlight=False, soft_wrap=True)
+        return progress
+
+
+def start(folder: Path, store: str, follow: bool) -> subprocess.Popen[bytes]:
+    """Begin a mirror process, safe from the Ctrl-C that ends the search.
+
+    Raises:
+        OSError: no process can be started, or the log cannot be written.
+    """
+    command = [sys.executable, "-m", "evolve.observers.mlflow", str(folder.absolute()), "--store", store]
+    if follow:
+        command += ["--follow", "--parent", str(os.getpid())]
+    with (folder / LOG_FILE).open("ab") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment(),
+            start_new_session=True,
+        )
+
+
+def mirror(folder: Path, store: str = "", console: Console | None = None) -> Progress:
+    """Mirror what a run's journal holds, and wait for it. What is there already is left alone.
+
+    Args:
+        store: tracking URI; "" = that of the run's settings, or the default.
+
+    Raises:
+        JournalError, SettingsError: the folder is no run.
+        EvolveError: the mirror failed; the text says why.
+    """
+    Journal.open(folder, read_only=True).close()
+    store = default_store(store or settings.load(folder / "settings.toml").mlflow.store)
+    (folder / STATUS_FILE).unlink(missing_ok=True)
+    console = console or Console(stderr=True)
+    progress = _watch(start(folder, store, follow=False), folder, console, float("inf"))
+    if progress.error:
+        raise EvolveError(f"MLflow: {progress.error}; mend that and type the same again")
+    console.print(summary(folder, progress), highlight=False, soft_wrap=True)
+    return progress
+
+
+def _watch(
+    process: subprocess.Popen[bytes], folder: Path, console: Console, timeout_s: float, total: int = 0
+) -> Progress:
+    deadline = time.monotonic() + timeout_s
+    with console.status("MLflow: starting") as status, contextlib.suppress(KeyboardInterrupt):
+        while process.poll() is None and time.monotonic() < deadline:
+            progress = pending(folder)
+            if progress and not progress.done:
+                status.update(f"MLflow: {progress.mirrored} of {max(total, progress.total)} entries mirrored")
+            time.sleep(0.1)
+    return _outcome(process, folder)
+
+
+def _outcome(process: subprocess.Popen[bytes], folder: Path) -> Progress:
+    progress = pending(folder) or Progress()
+    if process.poll() and not progress.error:  # it died without a word, e.g. on a full disk
+        error = f"the mirror ended with code {process.returncode}, see {folder / LOG_FILE}"
+        return replace(progress, error=error)
+    return progress
+
+
+# ---- the UI
+
+
+def ui_command(store: str, port: int = PORT) -> list[str]:
+    """The command that serves the MLflow UI of an SQLite store on this machine alone.
+
+    Raises:
+        UsageError: there is no store yet, or it is no SQLite file.
+    """
+    if not store.startswith("sqlite:///"):
+        raise UsageError(f"the MLflow store {store} is no SQLite file; open it with its own server")
+    file = Path(store.removeprefix("sqlite:///"))
+    if not file.is_file():
+        raise UsageError(f"{file}: no MLflow store yet; `evolve run PROBLEM` fills one")
+    root = str(file.absolute().parent / "mlartifacts")
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    return [*command, "--backend-store-uri", store, "--artifacts-destination", root]
+
+
+def open_ui(store: str, port: int = PORT) -> int:
+    """Serve the MLflow UI until Ctrl-C; the server's exit code.
+
+    Raises:
+        UsageError: see `ui_command`.
+    """
+    with subprocess.Popen(ui_command(store, port), env=environment()) as server:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:  # the server got it as well, and is closing
+            server.wait()
+            return 0
+
+
+# ---- the mirror's process
+
+
+class _Reporter:
+    """Writes the status file, not too often."""
+
+    def __init__(self, store: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._next = 0.0
+
+    def __call__(self, mirror: Mirror) -> None:
+        if self._clock() >= self._next:
+            self.write(mirror, done=False)
+
+    def write(self, mirror: Mirror, done: bool) -> None:
+        total = max(mirror.seq, mirror.journal._last_seq())
+        progress = Progress(self._store, mirror.seq, total, mirror.store.experiment, mirror.parent, done=done)
+        progress.save(mirror.folder)
+        self._next = self._clock() + REPORT_S
+
+
+def mirror_run(folder: Path, store: str, is_over: Callable[[Journal], bool]) -> None:
+    """Mirror a run until it is over and all of it is there.
+
+    Raises:
+        whatever the store, the journal or the disk raises; begin again to go on.
+    """
+    from evolve.observers.mlflow_mirror import Mirror
+
+    report = _Reporter(store)
+    mirror = Mirror(folder, store, report)
+    over = False
+    while not over:
+        # asked before reading: what was appended before the end is read after it
+        over = is_over(mirror.journal)
+        mirror.catch_up()
+        if not over:
+            report.write(mirror, done=False)
+            time.sleep(POLL_S)
+    mirror.finish(mirror.journal.meta("ended"))
+    report.write(mirror, done=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The mirror's process; its exit code: 0, or 1 if the mirror gave up (the status file says why)."""
+    options = _parse(arguments)
+    folder = options.run
+    os.environ.update(environment())
+    os.nice(19)
+    with (folder / LOCK_FILE).open("w") as lock:
+        # one mirror at a time: the one before may still be finishing
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _persist(folder, options.store, _end_of(options.follow, options.parent))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m evolve.observers.mlflow", description=__doc__)
+    parser.add_argument("run", type=Path, help="the folder of a run")
+    parser.add_argument("--follow", action="store_true", help="go on until the search is over")
+    parser.add_argument("--store", default=default_store(), help="tracking URI (default: %(default)s)")
+    parser.add_argument(
+        "--parent", type=int, default=os.getppid(), help="the search is over when this process has gone"
+    )
+    return parser.parse_args(arguments)
+
+
+def _end_of(follow: bool, parent: int) -> Callable[[Journal], bool]:
+    def is_over(journal: Journal) -> bool:
+        return not follow or os.getppid() != parent or bool(journal.meta("ended"))
+
+    return is_over
+
+
+def _persist(folder: Path, store: str, is_over: Callable[[Journal], bool]) -> int:
+    for pause in (*RETRY_S, None):
+        try:
+            mirror_run(folder, store, is_over)
+            return 0
+        except ImportError as error:
+            return _give_up(folder, store, f"{error}; `pip install mlflow` mends that")
+        except EvolveError as error:
+            return _give_up(folder, store, str(error))
+        except Exception as error:  # MLflow, SQLAlchemy, requests and the disk each raise their own
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            if pause is None:
+                return _give_up(folder, store, f"{type(error).__name__} at {store}: {_first_line(error)}")
+            time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def _give_up(folder: Path, store: str, reason: str) -> int:
+    replace(pending(folder) or Progress(), store=store, error=reason).save(folder)
+    print(reason, file=sys.stderr)
+    return 1
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:300]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

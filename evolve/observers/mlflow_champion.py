@@ -1,0 +1,80 @@
+"""Saves a champion as an MLflow model that asks the program in the jail (see mlflow_model.py)."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow.pyfunc
+import msgspec
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, Schema
+from mlflow.types.schema import AnyType
+
+from evolve.observers import mlflow_model
+from evolve.problem import Problem
+from evolve.records import Candidate, Split
+
+EXAMPLE_BYTES = 100_000  # a larger instance is not stored as the example
+ANY = AnyType()  # type: ignore[no-untyped-call]
+REQUIRED = ("mlflow", "msgspec", "numpy", "pandas")
+
+
+class Champions:
+    """Makes models of one problem's champions."""
+
+    def __init__(self, problem: Problem, minimum: str) -> None:
+        """
+        Args:
+            minimum: the weakest jail that a model may run in.
+
+        Raises:
+            EvaluatorError: the problem's instances cannot be made.
+        """
+        self._problem = problem
+        instances = problem.split(Split.TRAIN)
+        self._arguments = instances[0].arguments
+        limits = problem.spec.limits
+        cpu_s = max(instance.cpu_s or limits.cpu_s for instance in instances)
+        self._contract = {
+            "program": problem.spec.program,
+            "function": problem.spec.entry.function,
+            "parameters": {name: _dtype(value) for name, value in self._arguments.items()},
+            "limits": {**msgspec.structs.asdict(limits), "cpu_s": cpu_s},
+            "jail": minimum,
+        }
+
+    def save(self, candidate: Candidate, run: str, folder: Path) -> None:
+        """Write the model of a candidate, for the artifacts of a run, to a folder that does not exist."""
+        columns = Schema([ColSpec(ANY, name) for name in self._arguments])
+        with TemporaryDirectory(prefix="evolve-") as place:
+            program = Path(place) / "program"
+            program.mkdir()
+            for name, text in candidate.files.items():
+                (program / name).write_text(text, encoding="utf-8")
+            contract = {**self._contract, "files": list(candidate.files)}
+            (program / mlflow_model.CONTRACT).write_text(json.dumps(contract, indent=1), encoding="utf-8")
+            mlflow.pyfunc.save_model(
+                folder,
+                mlflow_model=Model("model", run),
+                python_model=mlflow_model.__file__,
+                artifacts={"program": str(program)},
+                # evolve itself is left out: it is no package of an index that MLflow could install from
+                pip_requirements=[f"{name}=={version(name)}" for name in REQUIRED],
+                signature=ModelSignature(columns, Schema([ColSpec(ANY)])),
+                input_example=self._example(),
+            )
+
+    def _example(self) -> pd.DataFrame | None:
+        arguments = mlflow_model.plain(self._arguments)
+        small = len(json.dumps(arguments)) <= EXAMPLE_BYTES
+        return pd.DataFrame([arguments]) if small else None
+
+
+def _dtype(value: Any) -> str:
+    return value.dtype.str if isinstance(value, np.ndarray) else ""

@@ -1,0 +1,113 @@
+"""A problem folder is checked, and what is wrong with it is named."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from evolve import problem
+from evolve.errors import EvaluatorError, ProblemError
+from evolve.records import Split
+
+
+@pytest.fixture
+def folder(small_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_folder, tmp_path / "mine"))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_a_folder_anywhere_on_disk_loads(folder: Path) -> None:
+    loaded = problem.load(str(folder))
+    assert set(loaded.seeds) >= {loaded.spec.score.baseline}
+    assert all(loaded.split(split) for split in Split)
+
+
+def test_the_splits_share_no_instance(folder: Path) -> None:
+    loaded = problem.load(str(folder))
+    seen = [
+        str([value.tolist() for value in instance.arguments.values()])
+        for split in Split
+        for instance in loaded.split(split)
+    ]
+    assert len(seen) == len(set(seen))
+
+
+@pytest.mark.parametrize("name", problem.bundled_problems())
+def test_a_bundled_problem_is_found_by_its_bare_name(name: str) -> None:
+    assert problem.find(name).name == name
+
+
+def test_an_unknown_name_lists_what_there_is() -> None:
+    with pytest.raises(ProblemError, match=r"nosuch: no such problem folder.*smtt"):
+        problem.find("nosuch")
+
+
+def test_a_folder_without_problem_toml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ProblemError, match=r"has no problem\.toml; `evolve new"):
+        problem.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("cpu_s =", "cpu_seconds =", r"problem\.toml: unknown key 'limits\.cpu_seconds'; did you mean 'limits\.cpu_s'"),
+        ("title =", "titel =", r"unknown key 'titel'; did you mean 'title'"),
+        ("cpu_s = 0.05", "", r"problem\.toml: key 'limits\.cpu_s' is missing"),
+        ("cpu_s = 0.05", 'cpu_s = "much"', r"limits\.cpu_s: Expected `float`, got `str`"),
+        ("cpu_s = 0.05", "cpu_s = 0.0", r"limits: cpu_s and load_s have to be above 0 s"),
+        ('direction = "minimise"', 'direction = "down"', r"objective\.direction: Invalid enum value 'down'"),
+        ('baseline = "arrival"', 'baseline = "arival"', r"names the seed 'arival', but there is no .*arival\.py"),
+        ('evaluator = "evaluator.py"', 'evaluator = "judge.py"', r"evaluator = 'judge\.py': no such file"),
+        ('seeds = "seeds"', 'seeds = "seed"', r"seeds = 'seed': no such folder"),
+        ('function = "order"', 'function = "ordr"', r"entry 'ordr' is not defined in .*arrival\.py; it defines: priority, order"),
+        ('parameters = ["p", "w"]', 'parameters = ["p"]', r"order takes 2 arguments; it is called as order\(p\)"),
+        ("[entry]", "[entry", r"problem\.toml: .*line"),
+    ],
+)
+def test_a_bad_problem_toml_is_refused_by_name(folder: Path, old: str, new: str, message: str) -> None:
+    edit(folder / "problem.toml", old, new)
+    with pytest.raises(ProblemError, match=message):
+        problem.load(str(folder))
+
+
+def test_a_seed_that_does_not_parse_is_refused_with_its_line(folder: Path) -> None:
+    (folder / "seeds" / "broken.py").write_text("def order(p, w):\n    return (\n")
+    with pytest.raises(ProblemError, match=r"broken\.py, line 2: '\(' was never closed"):
+        problem.load(str(folder))
+
+
+def test_an_evaluator_without_a_rule_exception_is_refused(folder: Path) -> None:
+    edit(folder / "evaluator.py", "class Invalid", "class Wrong")
+    with pytest.raises(ProblemError, match="the exception class 'Invalid' is not defined"):
+        problem.load(str(folder))
+
+
+def test_a_generator_that_raises_is_the_problems_fault(folder: Path) -> None:
+    (folder / "instances.py").write_text("def instances(split):\n    raise OSError('no data')\n")
+    with pytest.raises(EvaluatorError, match=re.escape("instances('train') raised OSError: no data")):
+        problem.load(str(folder)).split(Split.TRAIN)
+
+
+def test_instances_with_other_arguments_than_the_entry_are_refused(folder: Path) -> None:
+    edit(folder / "instances.py", 'arguments={"p": p, "w": w}', 'arguments={"w": w, "p": p}')
+    with pytest.raises(EvaluatorError, match=r"has arguments w, p; entry\.parameters says p, w"):
+        problem.load(str(folder)).split(Split.TRAIN)
+
+
+def test_unknown_seeds_are_refused_with_the_known_ones(folder: Path) -> None:
+    with pytest.raises(ProblemError, match=r"--seeds best: no such seed; small has: arrival, spt"):
+        problem.select_seeds(problem.load(str(folder)), ["best"])
+
+
+def test_what_scores_depend_on_changes_the_digest_and_prose_does_not(folder: Path) -> None:
+    before = problem.load(str(folder)).digest
+    edit(folder / "statement.md", "the", "The")
+    assert problem.load(str(folder)).digest == before
+    edit(folder / "problem.toml", "cpu_s = 0.05", "cpu_s = 0.06")
+    assert problem.load(str(folder)).digest != before
