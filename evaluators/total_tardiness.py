@@ -91,7 +91,7 @@ def _values(decision: object, n: int) -> list[Any]:
     """The entries of a list, or of a one-dimensional integer array."""
     if type(decision) is list:
         plain = set(map(type, decision)) <= {int}
-        return decision if plain else [v.item() if isinstance(v, np.integer) else v for v in decision]
+        return decision if plain else [_plain(value) for value in decision]
     if not isinstance(decision, np.ndarray):
         raise Invalid(f"the decision is {_show(decision)}; order has to be a list of {n} integers")
     if decision.ndim != 1:
@@ -99,6 +99,12 @@ def _values(decision: object, n: int) -> list[Any]:
     if decision.dtype.kind not in "iu":
         raise Invalid(f"order is an array of {decision.dtype}; it has to hold integers")
     return cast(list[Any], decision.tolist())
+
+
+def _plain(value: Any) -> Any:
+    """A numpy integer, which crosses the jail's wall as an array without dimensions, as an int."""
+    scalar = isinstance(value, np.integer) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    return value.item() if scalar and value.dtype.kind in "iu" else value
 
 
 def _rule(n: int) -> str:

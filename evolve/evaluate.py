@@ -170,11 +170,12 @@ class Evaluator:
 
     def _prepare(self, split: Split) -> Scale:
         spec, instances = self.problem.spec, self.problem.split(split)
+        share = spec.limits.train_share if split is Split.TRAIN else 1.0
         raw = Scale(
             split,
             instances,
             tuple(encode_arguments(list(instance.arguments.values())) for instance in instances),
-            tuple(instance.cpu_s or spec.limits.cpu_s for instance in instances),
+            tuple(share * (instance.cpu_s or spec.limits.cpu_s) for instance in instances),
             (),
             (1.0,) * len(instances),
         )

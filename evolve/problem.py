@@ -59,9 +59,15 @@ class Score(_Strict):
 
 
 class ProblemLimits(_Strict):
-    """What a candidate may use; cpu_s is per instance, load_s for importing the program."""
+    """What a candidate may use.
+
+    cpu_s: CPU seconds per instance. train_share: the share of it that holds on train, so that what passes
+        there has room on larger instances and slower machines.
+    load_s: CPU seconds for importing the program.
+    """
 
     cpu_s: float
+    train_share: float = 1.0
     memory_mb: int = 512
     load_s: float = 1.0
     answer_bytes: int = 1_000_000
@@ -118,12 +124,13 @@ class Problem:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of what scores depend on: problem.toml, instances, evaluator. Seeds and prose may change."""
+        """Hash of what scores depend on: limits, instances, evaluator, baseline. Other seeds and prose may change."""
         digest = hashlib.sha256()
         for path in (self.spec.instances, self.spec.evaluator):
             digest.update((self.folder / path).read_bytes())
         scoring = (self.spec.entry, self.spec.objective, self.spec.score, self.spec.limits, self.spec.version)
         digest.update(msgspec.json.encode(scoring))
+        digest.update(self.seeds[self.spec.score.baseline].id.encode())
         return digest.hexdigest()[:16]
 
     def split(self, split: Split) -> tuple[Instance, ...]:
@@ -254,6 +261,8 @@ def _check_spec(path: Path, spec: Spec) -> None:
         raise ProblemError(f"{path}: entry.function '{spec.entry.function}' is no Python name")
     if spec.limits.cpu_s <= 0 or spec.limits.load_s <= 0 or spec.limits.memory_mb < 16:
         raise ProblemError(f"{path}: limits: cpu_s and load_s have to be above 0 s, memory_mb at least 16")
+    if not 0 < spec.limits.train_share <= 1:
+        raise ProblemError(f"{path}: limits.train_share is {spec.limits.train_share:g}; it has to lie in 0 to 1")
     if spec.score.floor <= 0:
         raise ProblemError(f"{path}: score.floor is {spec.score.floor:g}; it has to be above 0")
 

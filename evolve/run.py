@@ -114,6 +114,8 @@ class Run:
             match entry.record:
                 case Proposal():
                     self.search.proposed(entry.record)
+                case Evaluation(split=Split.HOLDOUT):
+                    pass  # publishing is no step of the search
                 case Evaluation():
                     derived.extend(self.search.evaluated(entry.record, entry.at))
                 case Placed() | Promotion():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -199,7 +200,7 @@ def summary(problem: Problem, evaluation: Evaluation) -> dict[str, float]:
     if summarise is None or not evaluation.ok:
         return {}
     found = summarise(problem.split(evaluation.split), evaluation.objectives)
-    return {str(name): float(value) for name, value in found.items()}
+    return {str(name): float(value) for name, value in found.items() if math.isfinite(value)}
 
 
 def evaluation_table(problem: Problem, evaluation: Evaluation) -> Table:

@@ -99,9 +99,14 @@ def test_the_evaluator_refuses_what_is_no_permutation(small: Problem, decision: 
         small.evaluator.check(instance, decision)
 
 
+def test_the_evaluator_takes_numpys_integers_as_they_cross_the_wall(small: Problem) -> None:
+    instance = Instance("two", {"p": np.ones(2), "w": np.ones(2)}, 0.0)
+    assert small.evaluator.check(instance, [np.array(1), np.array(0)]).tolist() == [1, 0]
+
+
 def test_a_short_search_finds_the_optimal_rule(small_folder: Path, tmp_path: Path) -> None:
     chosen = settings.resolve(
-        str(small_folder), {}, ["budget.evaluations=300", "workers=1", "seed=2", "mlflow.enabled=false"]
+        str(small_folder), {}, ["budget.evaluations=200", "workers=1", "seed=2", "mlflow.enabled=false"]
     )
     result = run.start(tmp_path / "run", chosen).execute()
     assert result.champion is not None

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from evolve import problem, program, run, settings
-from evolve.errors import JournalError, PublishError, UsageError
+from evolve.errors import EvaluatorError, JournalError, PublishError, UsageError
 from evolve.evaluate import Evaluator
 from evolve.journal import Journal
 from evolve.lineage import Lineage
@@ -128,9 +128,9 @@ def test_the_wheel_installs_and_runs_with_numpy_alone(published: Published, tmp_
         print(sorted(heuristic.order(np.array([3, 1, 2]), np.array([1, 1, 1]))), proof["candidate"]["id"])
     """
     environment = {"PYTHONPATH": str(tmp_path / "only")}
-    done = subprocess.run(
-        [python, "-c", textwrap.dedent(code)], env=environment, check=True, capture_output=True, text=True
-    )
+    command = [python, "-P", "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[0] == f"[0, 1, 2] {published.candidate}"
 
 
@@ -245,6 +245,36 @@ def test_a_failure_on_the_holdout_is_remembered(a_run: Path, tmp_path: Path) -> 
     assert len(holdout_evaluations(a_run)) == 1
 
 
+def changed_problem(small_folder: Path, target: Path, seed: str, key_seeds: str) -> Path:
+    """The small problem with a seed that fails on the holdout's largest instances."""
+    shutil.copytree(small_folder, target)
+    (target / "seeds" / f"{seed}.py").write_text(
+        "def order(p, w):\n    return list(range(min(len(p), 60)))\n"
+    )
+    settings_file = target / "problem.toml"
+    settings_file.write_text(settings_file.read_text().replace('["arrival", "spt"]', key_seeds))
+    return target
+
+
+def test_a_rival_that_fails_on_the_holdout_is_shown_as_failed(small_folder: Path, tmp_path: Path) -> None:
+    folder = changed_problem(small_folder, tmp_path / "problem", "brief", '["brief", "spt"]')
+    found = publish(search(tmp_path / "run", folder, 4), None, tmp_path / "package")
+    rival = next(rival for rival in found.proof["rivals"] if rival["name"] == "brief")
+    assert (rival["status"], rival["score"], rival["difference"]) == ("invalid", None, None)
+    assert "| brief (known heuristic) | invalid |" in (tmp_path / "package" / "README.md").read_text()
+    assert own_tests(tmp_path / "package").returncode == 0
+
+
+def test_a_baseline_that_fails_on_the_holdout_opens_nothing(small_folder: Path, tmp_path: Path) -> None:
+    folder = changed_problem(small_folder, tmp_path / "problem", "arrival", '["spt"]')
+    run_folder = search(tmp_path / "run", folder, 3)
+    with pytest.raises(EvaluatorError, match="'arrival' fails on holdout"):
+        publish(run_folder, None, tmp_path / "package")
+    assert holdout_evaluations(run_folder) == []
+    with Journal.open(run_folder, read_only=True) as journal:
+        assert journal.meta("holdout_opened") == ""
+
+
 def test_a_published_run_can_be_resumed(a_run: Path, tmp_path: Path) -> None:
     publish(a_run, None, tmp_path / "package")
     result = run.reopen(a_run, settings.BudgetSettings(evaluations=70)).execute()
@@ -345,7 +375,8 @@ TOSS = {
             for k in range(12):
                 items = [float((7 * k + 3 * j + len(split)) % 11) for j in range(9)]
                 facts = {"range": (min(items), max(items)), "seen": {1: "x"}}
-                yield Instance(f"{split}/{k}", {"items": items, "extra": {"k": [k, None]}}, min(items), facts=facts)
+                arguments = {"items": items, "extra": {"k": [k, None]}}
+                yield Instance(f"{split}/{k}", arguments, min(items), facts=facts)
     """,
     "evaluator.py": """
         class Invalid(ValueError):

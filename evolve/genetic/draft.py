@@ -41,14 +41,23 @@ class Draft:
         copies = self.open(function)[1]
         return Slot(copies[id(slot.block)], slot.index, slot.scope, slot.depth, slot.pinned)
 
-    def commit(self) -> None:
-        """Close the open functions and drop what the entry no longer reaches."""
+    def commit(self) -> bool:
+        """Close the open functions and drop what the entry no longer reaches.
+
+        Returns:
+            False, with everything undone, if a function reads a name that nothing binds.
+        """
         if self._open:
             changed = {name: Definition(name, node) for name, (node, _) in self._open.items()}
             kept = [changed.get(d.name, d) if d.is_function else d for d in self.source.definitions]
-            self.source = Source(self.source.entry, tuple(kept))
+            self.source = Source(self.source.entry, tuple(kept)).pruned()
+            names = [name for name in changed if name in self.source.functions]
+            if any(self.source.analysis(name).unbound for name in names):
+                self.undo()
+                return False
         self._open.clear()
-        self._start = self.source = _plainly_named(self.source.pruned())
+        self._start = self.source = _plainly_named(self.source)
+        return True
 
     def undo(self) -> None:
         """Forget everything since the last commit."""

@@ -127,7 +127,7 @@ class _Interpreter:
     def __init__(self, known: Globals) -> None:
         self.known = known
         self.result = Analysis()
-        self.scope: dict[str, Type] = dict(known.values)
+        self.scope: dict[str, Type] = {}
         self.quiet = 0
         self.depth = 0
         self.pinned: frozenset[str] = frozenset()
@@ -289,6 +289,8 @@ class _Interpreter:
             return kind
         if node.id in self.known.functions:
             return Type("function", text=node.id)
+        if node.id in self.known.values:
+            return self.known.values[node.id]
         if node.id not in self.known.modules and node.id not in BUILTINS and not self.quiet:
             self.result.unbound.append(node.id)
         return UNKNOWN

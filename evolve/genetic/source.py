@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from evolve.genetic.infer import Analysis, Globals, Signature, analyse, signature
@@ -23,6 +23,7 @@ class Definition:
 
     name: str
     node: ast.stmt
+    _analysis: Analysis | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def text(self) -> str:
@@ -78,6 +79,16 @@ class Definition:
             return alias.name if alias.asname or "." not in alias.name else ""
         return ""
 
+    def analysis(self, known: Globals) -> Analysis:
+        """Types in the function, to look at; its nodes must not be changed.
+
+        It is made once: programs that share a definition agree on all names that it mentions.
+        """
+        if self._analysis is None:
+            object.__setattr__(self, "_analysis", analyse(self.function, known))
+        assert self._analysis is not None
+        return self._analysis
+
     @property
     def value_type(self) -> Type:
         if isinstance(self.node, ast.Assign) and isinstance(self.node.value, ast.Constant):
@@ -121,15 +132,8 @@ class Source:
             lines.append(definition.text)
         return "\n".join(lines)
 
-    @cached_property
-    def _analyses(self) -> dict[str, Analysis]:
-        return {}
-
     def analysis(self, function: str) -> Analysis:
-        """Types in one function, to look at; the nodes belong to the definition and must not be changed."""
-        if function not in self._analyses:
-            self._analyses[function] = analyse(self.functions[function].function, self.known)
-        return self._analyses[function]
+        return self.functions[function].analysis(self.known)
 
     def reachable(self, roots: Iterable[str]) -> frozenset[str]:
         """Names of the definitions that the roots need, themselves included."""

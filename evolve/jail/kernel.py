@@ -39,8 +39,7 @@ def _must(result: int, what: str) -> int:
 
 
 def _prctl(option: int, *values: int) -> int:
-    padded = [ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]
-    return int(_libc.prctl(option, *padded))
+    return int(_libc.prctl(option, *(ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4])))
 
 
 def adopt_orphans() -> None:
@@ -92,8 +91,12 @@ def address_space() -> tuple[int, int]:
     return int(fields["VmSize"].split()[0]) * 1024, int(fields["VmData"].split()[0]) * 1024
 
 
-def limit_resources(memory_bytes: int, cpu_s: int, base: tuple[int, int]) -> None:
-    """`memory_bytes` above what the zygote has (`base`); `cpu_s` is only a backstop behind the supervisor."""
+def resource_limits(memory_bytes: int, cpu_s: int) -> list[tuple[int, int]]:
+    """Pairs of resource and limit.
+
+    `memory_bytes` comes on top of what this process has now; `cpu_s` is a backstop behind the supervisor.
+    """
+    base = address_space()
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
@@ -104,9 +107,13 @@ def limit_resources(memory_bytes: int, cpu_s: int, base: tuple[int, int]) -> Non
     if sys.platform == "linux":
         limits[resource.RLIMIT_AS] = base[0] + memory_bytes
         limits[resource.RLIMIT_DATA] = base[1] + memory_bytes
-    for kind, value in limits.items():
-        hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    hard = {kind: resource.getrlimit(kind)[1] for kind in limits}
+    return [(kind, min(limits[kind], top) if top >= 0 else limits[kind]) for kind, top in hard.items()]
+
+
+def limit_resources(limits: list[tuple[int, int]]) -> None:
+    """Sets them for good: an ordinary process cannot raise a hard limit."""
+    for kind, value in limits:
         resource.setrlimit(kind, (value, value))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -96,11 +97,14 @@ class Process:
 def _outer_pid(pidfd: int, inner: int) -> int:
     """The pid in our own namespace; the zygote only knows the one in its own."""
     try:
-        text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
+        file = os.open(f"/proc/self/fdinfo/{pidfd}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return inner
-    fields = dict(line.split(":", 1) for line in text.splitlines())
-    return int(fields.get("Pid", inner))
+    try:
+        found = re.search(rb"^Pid:\s*(\d+)", os.read(file, 1000), re.MULTILINE)
+    finally:
+        os.close(file)
+    return int(found[1]) if found else inner
 
 
 def _site_folders(imports: tuple[str, ...]) -> list[str]:

@@ -54,10 +54,10 @@ class Configuration:
     landlock: bool
     seccomp: bool
     nobody: bool
-    base: tuple[int, int] = (0, 0)
     ruleset: int = -1
     program: bytes = b""
-    null: int = field(default=-1)
+    highest: int = 0  # descriptor that could be open
+    resources: list[tuple[int, int]] = field(default_factory=list)
 
 
 def _readable() -> list[str]:
@@ -86,13 +86,15 @@ def _prepare(settings: Configuration) -> None:
     warnings.simplefilter("ignore")
     for name in (*_EARLY, *settings.imports):
         importlib.import_module(name)
+    # A package that nothing has imported so far is "not found" in a child, which libraries expect of optional
+    # ones; Landlock's "permission denied" they do not. Packages find their own submodules by their own paths.
+    sys.path = [path for path in sys.path if path not in sys.argv[3:]]
     wire.decode(wire.encode(wire.QUESTION, [1, np.zeros(3)])[4:])
     child.reseed()
     if settings.landlock:
         settings.ruleset = kernel.landlock_rules(_readable())
     if settings.seccomp:
         settings.program = kernel.seccomp_program(reading=settings.landlock)
-    settings.null = os.open(os.devnull, os.O_RDWR)
     kernel.adopt_orphans()
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # when memory runs out, a candidate goes first
@@ -101,22 +103,22 @@ def _prepare(settings: Configuration) -> None:
         del sys.modules[name]
     gc.collect()
     gc.freeze()
-    settings.base = kernel.address_space()
+    settings.highest = os.sysconf("SC_OPEN_MAX")
+    settings.resources = kernel.resource_limits(settings.memory_bytes, settings.cpu_s)
 
 
 def _confine(settings: Configuration, parent: int, channel: int) -> None:
     """Puts this process behind every layer, in an order in which no layer hinders the next."""
+    os.dup2(channel, ANSWERS)
     os.setsid()
-    for target in (0, 1, 2):
-        os.dup2(settings.null, target)
+    os.dup2(0, 2)  # 0 and 1 are /dev/null already
     kernel.drop_privileges(settings.nobody)
     kernel.no_new_privileges()
     kernel.die_with(parent)
     if settings.ruleset >= 0:
         kernel.landlock_restrict(settings.ruleset)
-    os.dup2(channel, ANSWERS)
-    os.closerange(ANSWERS + 1, os.sysconf("SC_OPEN_MAX"))
-    kernel.limit_resources(settings.memory_bytes, settings.cpu_s, settings.base)
+    os.closerange(ANSWERS + 1, settings.highest)
+    kernel.limit_resources(settings.resources)
     if settings.program:
         kernel.seccomp_install(settings.program)
 
@@ -124,13 +126,11 @@ def _confine(settings: Configuration, parent: int, channel: int) -> None:
 def _child(settings: Configuration, parent: int, channel: int) -> NoReturn:
     try:
         _confine(settings, parent, channel)
+        child.serve(ANSWERS, settings.imports, settings.answer_bytes)
     except OSError as error:
         text = f"the jail could not be closed: {error}"
-        os.write(channel if channel >= 0 else ANSWERS, wire.encode(wire.FAILURE, ["evaluator-failed", text]))
-        os._exit(1)
-    try:
-        child.serve(ANSWERS, settings.imports, settings.answer_bytes)
-    finally:
+        os.write(ANSWERS, wire.encode(wire.FAILURE, ["evaluator-failed", text]))
+    finally:  # never back into the zygote's loop
         os._exit(1)
 
 
@@ -188,6 +188,8 @@ def _loop(control: socket.socket, settings: Configuration) -> None:
 
 def main(arguments: list[str]) -> None:
     control = socket.socket(fileno=int(arguments[0]))
+    if control.fileno() != ANSWERS:
+        os.dup2(0, ANSWERS)  # kept free: a child puts its answer socket there before all else
     values: dict[str, Any] = json.loads(arguments[1])
     settings = Configuration(**values | {"imports": tuple(values["imports"])})
     try:

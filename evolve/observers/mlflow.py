@@ -38,7 +38,7 @@ LOCK_FILE = ".mlflow.lock"
 POLL_S = 1.0  # between two looks at the journal
 REPORT_S = 0.5  # between two writes of the status file
 WAIT_S = 120.0  # after the search
-RETRY_S = (2.0, 10.0)  # pauses before the mirror is begun again after a failure
+RETRY_S = (1.0, 2.0)  # pauses before the mirror is begun again after a failure
 HOST, PORT = "127.0.0.1", 5000
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -88,10 +88,16 @@ def summary(folder: Path, progress: Progress) -> str:
 
 
 def link(progress: Progress, port: int = PORT) -> str:
-    """The address of a search in the MLflow UI (for a file store: while `evolve mlflow` runs)."""
+    """The address of a search's candidates in the MLflow UI (for a file store: while `evolve mlflow` runs)."""
     is_server = progress.store.startswith(("http://", "https://"))
     base = progress.store.rstrip("/") if is_server else f"http://{HOST}:{port}"
-    return f"{base}/#/experiments/{progress.experiment_id}/runs/{progress.parent_run_id}"
+    view = f"viewStateShareKey={view_key(progress.parent_run_id)}&workflowType=machine_learning"
+    return f"{base}/#/experiments/{progress.experiment_id}/runs?{view}"
+
+
+def view_key(parent_run_id: str) -> str:
+    """The name of the view of a search's candidates."""
+    return parent_run_id[:12]
 
 
 def default_store(setting: str = "") -> str:

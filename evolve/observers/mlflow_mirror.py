@@ -20,6 +20,7 @@ from evolve import problem, settings
 from evolve.errors import EvaluatorError, ProblemError
 from evolve.htmldiff import html_diff
 from evolve.journal import Entry, Journal, Placed
+from evolve.observers.mlflow import view_key
 from evolve.observers.mlflow_champion import Champions
 from evolve.observers.mlflow_store import CANDIDATE, JUDGED, PARENT, RUN, Nested, Point, Store
 from evolve.records import Candidate, Evaluation, Outcome, Placement, Promotion, Split, Status
@@ -27,6 +28,14 @@ from evolve.records import Candidate, Evaluation, Outcome, Placement, Promotion,
 CHUNK = 500  # entries read at a time: a reader that stays inside the journal keeps its log growing
 WINDOW = 100  # evaluations over which their rate is taken
 SEQ = "evolve.seq"
+COLUMNS = (
+    "metrics.`score.train`",
+    "metrics.`score.validation`",
+    "metrics.`objective.validation`",
+    "tags.`champion`",
+    "tags.`operator`",
+    "tags.`note`",
+)
 NO_FAILURE = frozenset({Status.OK, Status.RACED_OUT, Status.DUPLICATE})
 
 
@@ -51,14 +60,13 @@ class Measured:
             f"{evaluation.cpu_s:.3g} s of CPU, {evaluation.peak_mb:.0f} MB, jail {evaluation.jail}"
         )
         text = f"{head}\n{evaluation.feedback}\n"
-        return cls(evaluation.split, *numbers, evaluation.cpu_s, evaluation.peak_mb, text)
+        return cls(evaluation.split, *numbers, round(evaluation.cpu_s, 6), evaluation.peak_mb, text)
+
+    def means(self) -> dict[str, float]:
+        return {f"score.{self.split}": self.score, f"objective.{self.split}": self.objective}
 
     def values(self) -> dict[str, float]:
-        return {
-            f"score.{self.split}": self.score,
-            f"objective.{self.split}": self.objective,
-            f"worst_decile.{self.split}": self.worst_decile,
-        }
+        return {**self.means(), f"worst_decile.{self.split}": self.worst_decile}
 
 
 @dataclass
@@ -98,14 +106,17 @@ class Tally:
         }
         if self.best:
             values |= {"best.score.train": self.best.score, "best.objective.train": self.best.objective}
-        if self.champion:
-            values["champion.score.validation"] = self.champion.score
-            values["champion.objective.validation"] = self.champion.objective
-        return values
+        return values | self.champion_values()
+
+    def champion_values(self) -> dict[str, float]:
+        if self.champion is None:
+            return {}
+        return {f"champion.{name}": value for name, value in self.champion.means().items()}
 
     def _rate(self) -> float:
         taken = self._times[-1] - self._times[0] if self._times else 0.0
-        return (len(self._times) - 1) / taken if taken > 0 else math.nan
+        enough = len(self._times) >= WINDOW // 10 and taken > 0
+        return (len(self._times) - 1) / taken if enough else math.nan
 
 
 class Mirror:
@@ -139,6 +150,7 @@ class Mirror:
         self._train: dict[str, Measured] = {}
         self._validation: dict[str, Measured] = {}
         self._last_at = 0.0
+        self._counted_at = 0.0  # when the last evaluation on train was done
 
     # ---- the parent run
 
@@ -153,6 +165,7 @@ class Mirror:
             self._trusted = int(found.data.tags.get(SEQ, "0"))
             self.store.resume(parent)
         self._log_params(parent, self._facts())
+        self.store.share_view(view_key(parent), parent, COLUMNS[0], COLUMNS)
         return parent
 
     def _tags(self) -> dict[str, str]:
@@ -217,7 +230,7 @@ class Mirror:
 
     def finish(self, ended: str) -> None:
         """Close the parent run. ended: why the search ended; "" if it was killed."""
-        self._add_points(self._last_at)
+        self._draw(self._tally.values(), self._counted_at)
         self.store.log(self.parent, self._points, tags={"stopped": ended or "killed"})
         self.store.end(self.parent, self._ms(self._last_at), "FINISHED" if ended else "KILLED")
         self.store.analyse()
@@ -235,8 +248,8 @@ class Mirror:
                     self._write_candidate(candidate, placement, entry.at)
             case Promotion():
                 self._judged(entry.record, entry.at)
-                if entry.seq > self._trusted:
-                    self._add_points(entry.at)
+                if entry.seq > self._trusted and entry.record.promoted:
+                    self._draw(self._tally.champion_values(), entry.at)
 
     def _evaluated(self, evaluation: Evaluation, at: float, seq: int) -> None:
         if evaluation.jail and "jail.level" not in self._params:
@@ -248,11 +261,11 @@ class Mirror:
         if evaluation.ok:
             self._train[evaluation.candidate] = measured
         if self._tally.evaluated(evaluation, measured, at) and seq > self._trusted:
-            self._add_points(at)
+            self._draw(self._tally.values(), at)
+        self._counted_at = at
 
-    def _add_points(self, at: float) -> None:
-        time, step = self._ms(at), self._tally.evaluations
-        self._points += _points(self._tally.values(), time, step)
+    def _draw(self, values: dict[str, float], at: float) -> None:
+        self._points += _points(values, self._ms(at), self._tally.evaluations)
 
     # ---- nested runs
 

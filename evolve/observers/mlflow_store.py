@@ -9,6 +9,7 @@ log and synchronous=NORMAL a power cut may lose the last writes, which the journ
 from __future__ import annotations
 
 import fcntl
+import json
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,12 +17,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import sqlalchemy.event
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.engine import Engine
 
 BUSY_S = 60  # how long to wait for another writer of the same SQLite file
@@ -33,6 +35,7 @@ PARAM_CHARACTERS = 6000
 ALIAS = "champion"
 
 RUN, CANDIDATE, JUDGED = "evolve.run", "evolve.candidate", "evolve.judged"
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens it as runs, not as traces
 PARENT = "mlflow.parentRunId"
 
 Point = tuple[str, float, int, int]
@@ -81,7 +84,7 @@ class Store:
         if found is None:
             folder = artifact_folder(self.uri)
             location = (folder / name).as_uri() if folder else None
-            return str(self._client.create_experiment(name, location))
+            return str(self._client.create_experiment(name, location, tags=KIND))
         if found.lifecycle_stage == LifecycleStage.DELETED:
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
@@ -141,7 +144,7 @@ class Store:
         """Artifacts of a run, by name; those of the same name are replaced."""
         if nested.artifacts.startswith("file:"):
             # what the client would do, without asking the store for the run each time
-            _write(Path(local_file_uri_to_path(nested.artifacts)), files)
+            _write(Path(url2pathname(urlsplit(nested.artifacts).path)), files)
             return
         with tempfile.TemporaryDirectory(prefix="evolve-") as folder:
             _write(Path(folder), files)
@@ -153,6 +156,20 @@ class Store:
 
     def end(self, run: str, at_ms: int, status: Literal["FINISHED", "KILLED"] = "FINISHED") -> None:
         self._client.set_terminated(run, status, at_ms)
+
+    def share_view(self, key: str, parent: str, order: str, columns: Sequence[str]) -> None:
+        """A view of one search's nested runs, with the columns that matter, best first.
+
+        The UI opens a runs page without any metric; it takes a view from an experiment's tag, by the key in its
+        address (`viewStateShareKey`).
+        """
+        view = {
+            "searchFilter": f"tags.`{PARENT}` = '{parent}'",
+            "orderByKey": order,
+            "orderByAsc": False,
+            "selectedColumns": list(columns),
+        }
+        self._client.set_experiment_tag(self.experiment, f"mlflow.sharedViewState.{key}", json.dumps(view))
 
     # ---- models
 

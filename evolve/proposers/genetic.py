@@ -24,6 +24,7 @@ MAX_GROWTH = 400  # nodes that a program may have over the largest seed
 ATTEMPTS = 12
 CHAIN = (0.72, 0.2, 0.08)  # chances of one, two, three operators in sequence
 CACHE = 512  # parsed programs that are kept
+CHILDREN = 64  # proposals that are kept until they breed
 
 
 class GeneticProposer(Proposer):
@@ -46,6 +47,7 @@ class GeneticProposer(Proposer):
         self.program = program
         self.imports = tuple(imports)
         self._sources: dict[str, Source] = {}
+        self._children: dict[str, Source] = {}  # just proposed: what their text would be read as
         self._seeds = tuple(self._read(seed) for seed in seeds)
         self._limit = MAX_GROWTH + max((seed.size for seed in self._seeds), default=0)
 
@@ -84,13 +86,16 @@ class GeneticProposer(Proposer):
         parent, text = sample.parent.candidate, child.text
         operator = operators[0] if len(set(operators)) == 1 else " + ".join(operators)
         identity = hashlib.sha256(f"{self.program}\0{text}\0".encode()).hexdigest()[:16]
+        self._children[identity] = child
+        if len(self._children) > CHILDREN:
+            self._children.pop(next(iter(self._children)))
         candidate = Candidate(identity, {self.program: text + "\n"}, (parent.id,), operator, note, number)
         return Proposal(number, operator, (parent.id,), candidate)
 
     def _source(self, candidate: Candidate) -> Source:
         known = self._sources.get(candidate.id)
         if known is None:
-            known = self._read(candidate)
+            known = self._children.pop(candidate.id, None) or self._read(candidate)
             if len(self._sources) >= CACHE:
                 self._sources.pop(next(iter(self._sources)))
             self._sources[candidate.id] = known
@@ -111,8 +116,7 @@ def _vary(draft: Draft, donors: Sequence[Source], rng: random.Random) -> tuple[l
     for _ in range(rng.choices((1, 2, 3), CHAIN)[0]):
         name = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         note = OPERATORS[name](Task(draft, donors, rng))
-        if note:
-            draft.commit()
+        if note and draft.commit():
             done.append(name)
             notes.append(note)
         else:

@@ -71,12 +71,10 @@ class Holdout:
             PublishError: the holdout was opened before and `again` is not given, or the candidate fails.
             EvaluatorError, JailError: nobody can be measured; nothing was opened.
         """
-        evaluation = self._recorded(candidate)
-        if evaluation is None or (again and not evaluation.ok):
+        if not self._opened_for(candidate):
             self._refuse_second(candidate, again)
         with Evaluator(self._problem, self._minimum) as evaluator:
-            if evaluation is None or (again and not evaluation.ok):
-                evaluation = self._open(candidate, evaluator)
+            evaluation = self._candidate(candidate, evaluator, again)
             if not evaluation.ok:
                 raise PublishError(
                     f"candidate {candidate.id} fails on the holdout and cannot be published: "
@@ -100,14 +98,19 @@ class Holdout:
                 f"does so, and the proof says it"
             )
 
-    def _open(self, candidate: Candidate, evaluator: Evaluator) -> Evaluation:
-        evaluator.scale(Split.HOLDOUT)  # a jail or a baseline that fails shows before anything is opened
-        interrupted = self.openings[-1:] and self.openings[-1].candidate == candidate.id
-        if not interrupted or self._recorded(candidate) is not None:
+    def _opened_for(self, candidate: Candidate) -> bool:
+        return any(opening.candidate == candidate.id for opening in self.openings)
+
+    def _candidate(self, candidate: Candidate, evaluator: Evaluator, again: bool) -> Evaluation:
+        known = self._recorded(candidate)  # also if it was a rival of another candidate
+        retry = again and known is not None and not known.ok
+        if known is None or retry:
+            evaluator.scale(Split.HOLDOUT)  # a jail or a baseline that fails shows before anything is opened
+        if retry or not self._opened_for(candidate):
             opening = Opening(candidate.id, time.strftime("%Y-%m-%dT%H:%M:%S%z"), versions())
             # noted first: a crash from here on still counts as an opening
             self._journal.note(NOTE, json.dumps([asdict(each) for each in (*self.openings, opening)]))
-        return self._evaluate(candidate, evaluator)
+        return self._evaluate(candidate, evaluator) if known is None or retry else known
 
     def _rival(self, rival: Rival, evaluator: Evaluator) -> Evaluation:
         return self._recorded(rival.candidate) or self._evaluate(rival.candidate, evaluator)

@@ -21,28 +21,29 @@ def document(source: str, function: str, about_module: str, about_function: str)
 
     An own docstring of the function is kept behind the new one. Blank lines part paragraphs; a paragraph that
     begins with a digit or a space is not wrapped again.
+
+    Raises:
+        ProgramError: the source does not parse, or has a layout that defeats this.
     """
     wanted = program.normalise(program.parse(source))
     for text in (source, wanted):
-        documented = _documented(text, function, about_module, about_function)
-        if documented is not None and program.normalise(ast.parse(documented)) == wanted:
-            return documented
-    return wanted + "\n"
+        try:
+            documented = _documented(text, function, about_module, about_function)
+            if program.normalise(ast.parse(documented)) == wanted:
+                return documented
+        except SyntaxError:  # an exotic layout, such as a body behind a backslash
+            continue
+    raise ProgramError("the program cannot be documented without changing it")
 
 
-def _documented(source: str, function: str, about_module: str, about_function: str) -> str | None:
+def _documented(source: str, function: str, about_module: str, about_function: str) -> str:
     text = source.replace("\r\n", "\n").replace("\r", "\n").strip("\n") + "\n"
-    entry = program.defined_functions(program.parse(text)).get(function)
+    entry = program.defined_functions(ast.parse(text)).get(function)
     if entry is not None:
         own = ast.get_docstring(entry)
         about = f"{about_function}\n\n{own}" if own else about_function
         text = _with_docstring(text, entry.body, about, entry.col_offset + 4)
-    text = _with_docstring(text, ast.parse(text).body, about_module, 0, "\n")
-    try:
-        ast.parse(text)
-    except SyntaxError:  # an exotic layout, such as a body behind a backslash
-        return None
-    return text
+    return _with_docstring(text, ast.parse(text).body, about_module, 0, "\n")
 
 
 def _with_docstring(text: str, body: Sequence[ast.stmt], about: str, column: int, gap: str = "") -> str:

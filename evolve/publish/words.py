@@ -68,9 +68,8 @@ def comparison(rival: Facts, proof: Facts) -> str:
     if difference is None:
         return f"Against {name}: no figure, it fails on the holdout ({rival['status']})"
     low, high = difference["score_interval"]
-    verdict = "better" if difference["better"] else "not shown to be better"
     return (
-        f"Against {name} with {number(rival['objective'])} {unit}: {verdict}, "
+        f"Against {name} with {number(rival['objective'])} {unit}: {_verdict(difference)}, "
         f"score {difference['score']:+.5f}, interval {low:+.5f} to {high:+.5f}"
     )
 
@@ -164,10 +163,11 @@ def _results(proof: Facts) -> Iterable[list[str]]:
         "score",
         "worst decile",
         f"our score minus its, {holdout['confidence']:.0%} interval",
+        "ours is",
     ]
-    yield [f"**{proof['module']}**", *_figures(holdout), ""]
+    yield [f"**{proof['module']}**", *_figures(holdout), "", ""]
     for rival in proof["rivals"]:
-        yield [f"{rival['name']} ({rival['role']})", *_figures(rival), _paired(rival)]
+        yield [f"{rival['name']} ({rival['role']})", *_figures(rival), *_paired(rival)]
 
 
 def _figures(figures: Facts) -> list[str]:
@@ -176,23 +176,28 @@ def _figures(figures: Facts) -> list[str]:
     return [number(figures["objective"]), f"{figures['score']:.5f}", f"{figures['worst_decile']:.5f}"]
 
 
-def _paired(rival: Facts) -> str:
+def _paired(rival: Facts) -> list[str]:
     difference = rival["difference"]
     if difference is None:
-        return "-"
+        return ["-", "-"]
     low, high = difference["score_interval"]
-    return f"{difference['score']:+.5f} [{low:+.5f}, {high:+.5f}]"
+    return [f"{difference['score']:+.5f} [{low:+.5f}, {high:+.5f}]", _verdict(difference)]
+
+
+def _verdict(difference: Facts) -> str:
+    return "better" if difference["better"] else "not shown to be better"
 
 
 def _explanation(proof: Facts) -> str:
-    holdout = proof["holdout"]
+    holdout, problem = proof["holdout"], proof["problem"]
     times = len(holdout["openings"])
     opened = "once, for this package" if times == 1 else f"{times} times, for different choices or tries"
     return (
         f"{holdout['instances']} holdout instances, sealed during the search; holdout opened {opened}. "
         f"Intervals are bootstrap intervals of paired differences over instances. A score is computed per "
-        f"instance, then averaged; the worst decile is the mean over the worst tenth. `tests/results.csv` "
-        f"holds every single result."
+        f"instance, then averaged; on an instance where {problem['score']['zero']} reaches the bound it "
+        f"scores 1 and not 0. The worst decile is the mean over the worst tenth. `tests/results.csv` holds "
+        f"every single result."
     )
 
 

@@ -99,7 +99,8 @@ def call_block(task: Task, block: Block, scope: Scope, given: dict[int, ast.expr
         if argument is None:
             return None
         arguments.append(argument)
-    if len(arguments) == len(block.parameters) and block.definition.is_formula:
+    wrapper = block.name == block.owner.entry and block.definition.is_formula
+    if wrapper and len(arguments) == len(block.parameters):
         return _inlined(task, block, arguments)
     here = _at_home(task, block, block.name)
     return call(here, *arguments) if here else None
@@ -111,7 +112,7 @@ def _at_home(task: Task, block: Block, wanted: str) -> str:
 
 
 def _inlined(task: Task, block: Block, arguments: Sequence[ast.expr]) -> ast.expr | None:
-    """The formula of a function with the arguments in place, so that mere wrappers do not pile up."""
+    """What another program's entry returns, with the arguments in place: mere wrappers must not pile up."""
     given = dict(zip((parameter for parameter, _, _ in block.parameters), arguments, strict=True))
     body = block.definition.function.body[0]
     assert isinstance(body, ast.Return)

@@ -40,6 +40,8 @@ def check(instance: Instance, decision: object) -> np.ndarray:
         decision = decision.tolist()
     if not isinstance(decision, list) or len(decision) != n:
         raise Invalid(f"order has to be a list of {n} jobs")
+    # numpy's own integers cross the sandbox's wall as arrays without dimensions
+    decision = [job.item() if isinstance(job, np.ndarray) and job.ndim == 0 else job for job in decision]
     for job in decision:
         # a bool is an int to Python, and -1 is an index: neither is a job
         if type(job) is not int or not 0 <= job < n:

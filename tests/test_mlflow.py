@@ -1,0 +1,515 @@
+"""The MLflow mirror: real journals, real SQLite stores, real processes."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when MLflow is imported
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import mlflow.pyfunc
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+
+from evolve import settings
+from evolve.errors import EvolveError, JournalError, UsageError
+from evolve.journal import FILE, Journal, Placed, Record
+from evolve.observers.mlflow import (
+    Progress,
+    default_store,
+    link,
+    mirror,
+    mirror_run,
+    pending,
+    start,
+    summary,
+    ui_command,
+)
+from evolve.problem import Problem
+from evolve.program import make_candidate
+from evolve.records import (
+    Candidate,
+    Evaluation,
+    Outcome,
+    Placement,
+    Promotion,
+    Proposal,
+    Split,
+    Status,
+)
+
+PROGRAM = """def order(p, w):
+    bias = {number}
+    return sorted(range(len(p)), key=lambda j: p[j] / w[j] + bias)
+"""
+ESCAPE = """def order(p, w):
+    open({path!r}, "w").write("{number}")
+    return list(range(len(p)))
+"""
+
+
+@dataclass
+class Search:
+    """A run's folder, and records such as a search appends: a third fails, a third enters the archive."""
+
+    folder: Path
+    problem: Problem
+    began: str = "2026-03-01T12:00:00+0000"
+
+    def create(self, name: str = "other") -> Journal:
+        self.folder.mkdir(parents=True)
+        settings.save(settings.resolve(str(self.problem.folder), {}), self.folder / "settings.toml")
+        meta = {
+            "problem": name,
+            "folder": str(self.problem.folder),
+            "digest": self.problem.digest,
+            "started": self.began,
+            "versions": '{"evolve": "0.1.0", "python": "3.11.7"}',
+        }
+        return Journal.create(self.folder, meta)
+
+    def records(self, first: int, last: int, source: str = PROGRAM) -> Iterator[Record]:
+        for number in range(first, last + 1):
+            candidate = self.candidate(number, source)
+            yield Proposal(number, candidate.operator, candidate.parents, candidate)
+            if number % 3 == 2:
+                yield Evaluation(candidate.id, Split.TRAIN, Status.CRASHED, feedback="instance a: IndexError")
+                continue
+            yield self.evaluation(candidate, Split.TRAIN)
+            if number % 3 == 1:
+                yield Placed(candidate.id, Placement(Outcome.NEW, "island 1"))
+            if number % 12 == 1:
+                yield self.evaluation(candidate, Split.VALIDATION)
+                yield self.promotion(candidate, promoted=number % 24 == 1)
+
+    def candidate(self, number: int, source: str = PROGRAM) -> Candidate:
+        parents = (self.candidate(number - 3, source).id,) if number > 3 else ()
+        made = make_candidate({"program.py": source.replace("{number}", str(number))}, parents)
+        return Candidate(
+            made.id, made.files, parents, "mutate" if parents else "seed", f"bias {number}", number
+        )
+
+    def evaluation(self, candidate: Candidate, split: Split) -> Evaluation:
+        score = candidate.number / 1000
+        return Evaluation(
+            candidate=candidate.id,
+            split=split,
+            status=Status.OK,
+            objectives=(9.0 - score, 8.0 - score),
+            scores=(score - 0.25, score + 0.25),
+            instances=2,
+            feedback="worst: n=50",
+            cpu_s=0.25,
+            peak_mb=40.0,
+            jail="full",
+        )
+
+    def promotion(self, candidate: Candidate, promoted: bool) -> Promotion:
+        before = self.candidate(candidate.number - 12).id if candidate.number > 12 else ""
+        return Promotion(candidate.id, before, promoted, 0.02, 0.01, 0.03, 0.95, 2, "better on validation")
+
+    def archived(self, last: int) -> list[str]:
+        return [self.candidate(number).id for number in range(1, last + 1) if number % 3 == 1]
+
+
+def fill(journal: Journal, records: Iterator[Record], pause_s: float = 0.0, at: float = 0.0) -> float:
+    for record in records:
+        at += 0.01
+        journal.append(record, at)
+        time.sleep(pause_s)
+    return at
+
+
+@dataclass
+class Viewer:
+    """What somebody sees who looks at the store with MLflow's own client."""
+
+    uri: str
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.uri, self.uri)
+
+    def runs(self, folder: Path) -> list[Run]:
+        progress = pending(folder)
+        assert progress is not None
+        found = self.client.search_runs([progress.experiment_id], "", ViewType.ALL, 5000)
+        parent = progress.parent_run_id
+        return [run for run in found if parent in (run.info.run_id, run.data.tags.get("mlflow.parentRunId"))]
+
+    def parent(self, folder: Path) -> Run:
+        return next(run for run in self.runs(folder) if "mlflow.parentRunId" not in run.data.tags)
+
+    def nested(self, folder: Path) -> dict[str, Run]:
+        runs = [run for run in self.runs(folder) if "mlflow.parentRunId" in run.data.tags]
+        by_candidate = {run.data.tags["candidate"]: run for run in runs}
+        assert len(by_candidate) == len(runs), "a candidate has two runs"
+        return by_candidate
+
+    def curve(self, folder: Path, metric: str) -> list[tuple[int, float]]:
+        history = self.client.get_metric_history(self.parent(folder).info.run_id, metric)
+        return [(point.step, point.value) for point in history]
+
+    def file(self, run: Run, name: str) -> str:
+        return Path(self.client.download_artifacts(run.info.run_id, name)).read_text(encoding="utf-8")
+
+    def everything(self, folder: Path) -> list[object]:
+        client, metrics = self.client, ("best.score.train", "champion.score.validation", "failures.share")
+        return [
+            sorted((run.info.run_id, *sorted(run.data.tags.items())) for run in self.runs(folder)),
+            [self.curve(folder, metric) for metric in metrics],
+            sorted((v.name, v.version, v.tags["evolve.candidate"]) for v in client.search_model_versions("")),
+        ]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def viewer(store: str) -> Viewer:
+    return Viewer(store)
+
+
+def at_once(_journal: Journal) -> bool:
+    return True
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory, small: Problem, store: str) -> Search:
+    """A search of 40 proposals that has ended and is mirrored."""
+    search = Search(tmp_path_factory.mktemp("runs") / "forty", small)
+    with search.create("small") as journal:
+        fill(journal, search.records(1, 40))
+        journal.note("ended", "budget spent")
+    mirror_run(search.folder, store, at_once)
+    return search
+
+
+def test_every_archived_candidate_has_one_finished_nested_run(mirrored: Search, viewer: Viewer) -> None:
+    nested = viewer.nested(mirrored.folder)
+    assert sorted(nested) == sorted(mirrored.archived(40))
+    assert {run.info.status for run in nested.values()} == {"FINISHED"}
+
+
+def test_a_nested_run_says_where_its_candidate_comes_from(mirrored: Search, viewer: Viewer) -> None:
+    candidate = mirrored.candidate(10)
+    tags = viewer.nested(mirrored.folder)[candidate.id].data.tags
+    shown = {name: tags[name] for name in ("parents", "operator", "note", "outcome", "cell", "champion")}
+    assert shown == {
+        "parents": mirrored.candidate(7).id,
+        "operator": "mutate",
+        "note": "bias 10",
+        "outcome": "new",
+        "cell": "island 1",
+        "champion": "false",
+    }
+
+
+def test_a_nested_run_has_the_measurements_of_both_splits(mirrored: Search, viewer: Viewer) -> None:
+    metrics = viewer.nested(mirrored.folder)[mirrored.candidate(25).id].data.metrics
+    assert metrics == pytest.approx(
+        {
+            "score.train": 0.025,
+            "objective.train": 8.475,
+            "worst_decile.train": -0.225,
+            "score.validation": 0.025,
+            "objective.validation": 8.475,
+            "worst_decile.validation": -0.225,
+            "cpu_s": 0.25,
+            "peak_mb": 40.0,
+            "number": 25.0,
+        }
+    )
+
+
+def test_program_diff_and_feedback_are_artifacts(mirrored: Search, viewer: Viewer) -> None:
+    candidate = mirrored.candidate(25)
+    run = viewer.nested(mirrored.folder)[candidate.id]
+    assert viewer.file(run, "program.py") == candidate.files["program.py"]
+    assert mirrored.candidate(22).id in viewer.file(run, "diff.html")
+    feedback = viewer.file(run, "feedback.txt")
+    assert "worst: n=50" in feedback
+    assert "promoted: better on validation; difference +0.02 [+0.01, +0.03] at 95%" in feedback
+
+
+def test_the_parent_run_has_the_settings_as_params(mirrored: Search, viewer: Viewer) -> None:
+    params = viewer.parent(mirrored.folder).data.params
+    assert params["archive.islands"] == "3"
+    assert params["problem.digest"] == mirrored.problem.digest
+    assert params["version.python"] == "3.11.7"
+    assert params["jail.level"] == "full"
+
+
+def test_curves_are_drawn_against_evaluations(mirrored: Search, viewer: Viewer) -> None:
+    curve = viewer.curve(mirrored.folder, "best.score.train")
+    assert [step for step, _ in curve] == list(range(1, 41))
+    assert curve[-1] == (40, pytest.approx(0.04))
+    assert viewer.curve(mirrored.folder, "failures.share")[-1][1] == pytest.approx(13 / 40)
+
+
+def test_a_search_that_ended_is_finished_and_one_that_was_killed_says_so(
+    mirrored: Search, viewer: Viewer, tmp_path: Path, store: str
+) -> None:
+    assert viewer.parent(mirrored.folder).info.status == "FINISHED"
+    search = Search(tmp_path / "killed", mirrored.problem)
+    with search.create() as journal:
+        fill(journal, search.records(1, 2))
+    mirror_run(search.folder, store, at_once)
+    assert viewer.parent(search.folder).info.status == "KILLED"
+
+
+def test_mirroring_again_changes_nothing(mirrored: Search, viewer: Viewer, store: str) -> None:
+    before = viewer.everything(mirrored.folder)
+    mirror_run(mirrored.folder, store, at_once)
+    assert viewer.everything(mirrored.folder) == before
+
+
+def test_the_last_promoted_candidate_is_the_champion_of_the_model(mirrored: Search, viewer: Viewer) -> None:
+    champion = viewer.client.get_model_version_by_alias("evolve-small", "champion")
+    assert champion.tags["evolve.candidate"] == mirrored.candidate(25).id
+    versions = viewer.client.search_model_versions("name = 'evolve-small'")
+    assert sorted(v.tags["evolve.candidate"] for v in versions) == sorted(
+        mirrored.candidate(number).id for number in (1, 25)
+    )
+    assert viewer.nested(mirrored.folder)[mirrored.candidate(25).id].data.tags["champion"] == "true"
+    assert viewer.nested(mirrored.folder)[mirrored.candidate(13).id].data.tags["champion"] == "false"
+
+
+def load_champion(store: str, name: str) -> mlflow.pyfunc.PyFuncModel:
+    mlflow.set_tracking_uri(store)
+    return mlflow.pyfunc.load_model(f"models:/evolve-{name}@champion")
+
+
+def test_the_model_answers_with_decisions(mirrored: Search, store: str) -> None:
+    model = load_champion(store, mirrored.problem.name)
+    instances = pd.DataFrame([{"p": [3, 1, 2], "w": [1, 1, 1]}, {"p": [5, 1], "w": [1, 1]}])
+    assert model.predict(instances) == [[1, 2, 0], [1, 0]]
+
+
+def test_the_model_runs_the_program_in_the_jail(tmp_path: Path, small: Problem, store: str) -> None:
+    search, trace = Search(tmp_path / "hostile", small), tmp_path / "trace"
+    source = ESCAPE.replace("{path!r}", repr(str(trace)))
+    with search.create("hostile") as journal:
+        fill(journal, search.records(1, 1, source))
+    mirror_run(search.folder, store, at_once)
+    with pytest.raises(EvolveError, match="forbidden"):
+        load_champion(store, "hostile").predict(pd.DataFrame([{"p": [1], "w": [1]}]))
+    assert not trace.exists()
+
+
+def test_a_champion_of_a_problem_that_has_gone_is_mirrored_without_a_model(
+    tmp_path: Path, small: Problem, store: str, viewer: Viewer
+) -> None:
+    search = Search(tmp_path / "orphan", small)
+    with search.create("orphan") as journal:
+        journal.note("folder", str(tmp_path / "gone"))
+        fill(journal, search.records(1, 1))
+    mirror_run(search.folder, store, at_once)
+    tags = viewer.nested(search.folder)[search.candidate(1).id].data.tags
+    assert tags["champion"] == "true"
+    assert "gone" in tags["model"]
+
+
+def test_what_a_resumed_run_was_given_anew_goes_into_tags(
+    tmp_path: Path, small: Problem, store: str, viewer: Viewer
+) -> None:
+    search = Search(tmp_path / "resumed", small)
+    with search.create() as journal:
+        fill(journal, search.records(1, 2))
+        mirror_run(search.folder, store, at_once)
+        more = settings.resolve(str(small.folder), {"budget": {"seconds": 90.0}})
+        settings.save(more, search.folder / "settings.toml")
+        fill(journal, search.records(3, 4), at=1.0)
+    mirror_run(search.folder, store, at_once)
+    parent = viewer.parent(search.folder)
+    assert parent.data.params["budget.seconds"] == "60.0"
+    assert parent.data.tags["resumed.budget.seconds"] == "90.0"
+    assert sorted(viewer.nested(search.folder)) == sorted(search.archived(4))
+
+
+def test_text_that_is_hostile_or_long_is_mirrored(
+    tmp_path: Path, small: Problem, store: str, viewer: Viewer
+) -> None:
+    search = Search(tmp_path / 'it\'s "odd" #1 %41', small)
+    candidate = make_candidate({"program.py": "x = '\u202e'"}, operator="o\n" * 9999, note="\0'\";--" * 2000)
+    with search.create() as journal:
+        journal.append(Proposal(1, candidate.operator, (), candidate), 0.1)
+        journal.append(Placed(candidate.id, Placement(Outcome.NEW)), 0.1)
+    mirror_run(search.folder, store, at_once)
+    mirror_run(search.folder, store, at_once)
+    assert list(viewer.nested(search.folder)) == [candidate.id]
+
+
+def test_an_entry_that_is_missing_from_the_journal_does_not_stop_the_mirror(
+    tmp_path: Path, small: Problem, store: str, viewer: Viewer
+) -> None:
+    search = Search(tmp_path / "gap", small)
+    with search.create() as journal:
+        fill(journal, search.records(1, 20))
+    with sqlite3.connect(search.folder / FILE) as database:
+        database.execute("DELETE FROM evaluations WHERE status = 'crashed'")
+    mirror_run(search.folder, store, at_once)
+    assert sorted(viewer.nested(search.folder)) == sorted(search.archived(20))
+
+
+def test_a_deleted_experiment_comes_back_with_the_next_search(
+    tmp_path: Path, small: Problem, store: str, viewer: Viewer
+) -> None:
+    search = Search(tmp_path / "deleted", small)
+    with search.create("deleted") as journal:
+        fill(journal, search.records(1, 2))
+    mirror_run(search.folder, store, at_once)
+    viewer.client.delete_experiment(pending(search.folder).experiment_id)  # type: ignore[union-attr]
+    mirror_run(search.folder, store, at_once)
+    assert viewer.client.get_experiment_by_name("deleted").lifecycle_stage == "active"
+
+
+def until(happened: Callable[[], bool], limit_s: float = 60.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def has_mirrored(folder: Path, entries: int) -> Callable[[], bool]:
+    return lambda: (pending(folder) or Progress()).mirrored >= entries
+
+
+def test_a_mirror_that_is_killed_and_begun_again_misses_nothing_and_doubles_nothing(
+    tmp_path: Path, small: Problem, store: str, viewer: Viewer
+) -> None:
+    search = Search(tmp_path / "followed", small)
+    with search.create() as journal:
+        first = start(search.folder, store, follow=True)
+        at = fill(journal, search.records(1, 60), pause_s=0.005)
+        until(has_mirrored(search.folder, 30))
+        at = fill(journal, search.records(61, 100), at=at)
+        os.kill(first.pid, signal.SIGKILL)
+        assert first.wait() == -signal.SIGKILL
+        second = start(search.folder, store, follow=True)
+        at = fill(journal, search.records(101, 130), pause_s=0.005, at=at)
+        journal.note("ended", "budget spent")
+    assert second.wait(60) == 0
+    nested = viewer.nested(search.folder)
+    assert sorted(nested) == sorted(search.archived(130))
+    assert {run.info.status for run in nested.values()} == {"FINISHED"}
+    assert all("score.train" in run.data.metrics for run in nested.values())
+    assert [step for step, _ in viewer.curve(search.folder, "best.score.train")] == list(range(1, 131))
+    progress = pending(search.folder)
+    assert progress is not None
+    assert progress.done
+    assert progress.mirrored == progress.total
+
+
+def test_a_mirror_whose_search_was_killed_mirrors_the_rest_and_ends(
+    tmp_path: Path, small: Problem, store: str, viewer: Viewer
+) -> None:
+    search = Search(tmp_path / "left", small)
+    with search.create() as journal:
+        fill(journal, search.records(1, 9))
+    code = (
+        "import sys, time; from pathlib import Path; from evolve.observers.mlflow import start\n"
+        f"start(Path({str(search.folder)!r}), {store!r}, follow=True)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    until(lambda: (pending(search.folder) or Progress()).done)
+    assert sorted(viewer.nested(search.folder)) == sorted(search.archived(9))
+    assert viewer.parent(search.folder).info.status == "KILLED"
+
+
+SEARCH = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from evolve import run, settings
+from evolve.observers.mlflow import MlflowMirror
+folder, problem, store = sys.argv[1:]
+given = {"budget": {"evaluations": 30}, "workers": 1, "jail": {"minimum": "rlimits"}}
+chosen = settings.resolve(problem, given)
+mirror = MlflowMirror(store)
+run.start(Path(folder), chosen, [mirror]).execute()
+progress = mirror.wait(Console(width=300))
+loaded = [name for name in ("mlflow", "sqlalchemy", "pandas") if name in sys.modules]
+print(progress.done, progress.mirrored == progress.total, loaded)
+"""
+
+
+def test_a_search_is_mirrored_without_importing_mlflow_itself(
+    tmp_path: Path, small_folder: Path, store: str, viewer: Viewer
+) -> None:
+    folder = tmp_path / "real"
+    command = [sys.executable, "-c", SEARCH, str(folder), str(small_folder), store]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == "True True []"
+    assert "`evolve mlflow` shows this run at http://127.0.0.1:5000/#/experiments/" in output
+    with Journal.open(folder, read_only=True) as journal:
+        placed = [e.record.candidate for e in journal.entries() if isinstance(e.record, Placed)]
+    assert sorted(viewer.nested(folder)) == sorted(placed)
+
+
+def test_a_store_out_of_reach_is_said_with_what_to_type(mirrored: Search, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EvolveError, match=r"Not a directory|File exists"):
+        mirror(mirrored.folder, f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}")
+    progress = pending(mirrored.folder)
+    assert progress is not None
+    assert f"`evolve mlflow --sync {mirrored.folder}` tries again" in summary(mirrored.folder, progress)
+
+
+def test_mirroring_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match=r"no journal\.db there"):
+        mirror(tmp_path)
+
+
+def test_a_run_that_was_never_mirrored_has_no_progress(tmp_path: Path) -> None:
+    assert pending(tmp_path) is None
+
+
+def test_the_store_is_the_setting_then_the_environment_then_a_file_under_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert default_store() == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9999")
+    assert default_store() == "http://127.0.0.1:9999"
+    assert default_store("sqlite:///own.db") == f"sqlite:///{tmp_path}/own.db"
+
+
+@pytest.mark.usefixtures("mirrored")
+def test_the_ui_is_served_to_this_machine_alone(store: str) -> None:
+    command = ui_command(store, 5001)
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--backend-store-uri") + 1] == store
+
+
+def test_the_ui_of_a_store_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="evolve run PROBLEM"):
+        ui_command(f"sqlite:///{tmp_path}/none.db")
+
+
+def test_the_link_leads_to_a_view_of_the_candidates_of_the_search(mirrored: Search, viewer: Viewer) -> None:
+    progress = pending(mirrored.folder)
+    assert progress is not None
+    address = urlsplit(urlsplit(link(progress)).fragment)
+    assert address.path == f"/experiments/{progress.experiment_id}/runs"
+    tags = viewer.client.get_experiment(progress.experiment_id).tags
+    view = json.loads(tags["mlflow.sharedViewState." + parse_qs(address.query)["viewStateShareKey"][0]])
+    shown = viewer.client.search_runs(
+        [progress.experiment_id], view["searchFilter"], order_by=[view["orderByKey"]]
+    )
+    assert [run.data.tags["candidate"] for run in shown] == mirrored.archived(40)
