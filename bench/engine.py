@@ -83,14 +83,18 @@ def cpu_of(pid: int) -> float:
 
 def empty_child_ms(problem: Problem) -> float:
     """CPU of a child that answers nothing of use, in ms: fork, sandbox, load, exit."""
-    empty = make_candidate({problem.spec.program: f"def {problem.spec.entry.function}(*_):\n    return None\n"})
+    empty = make_candidate(
+        {problem.spec.program: f"def {problem.spec.entry.function}(*_):\n    return None\n"}
+    )
     with Evaluator(problem, settings.JailSettings().minimum) as evaluator:
         evaluator.scale(Split.TRAIN)
         return 1000 * sum(evaluator.evaluate(empty, Split.TRAIN).cpu_s for _ in range(REPEATS)) / REPEATS
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--problem", default="smtt")
     parser.add_argument("--evaluations", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2)
@@ -116,7 +120,9 @@ def main() -> None:
     peak = max(mark[3] for mark in meter.marks)
     print(f"| | candidates 100 to {100 + window} | candidates {last - window} to {last} | ratio |")
     print("|---|---|---|---|")
-    print(f"| main process and warm parents, CPU ms per candidate | {early:.2f} | {late:.2f} | {late / early:.2f} |")
+    print(
+        f"| main process and warm parents, CPU ms per candidate | {early:.2f} | {late:.2f} | {late / early:.2f} |"
+    )
     total_early, total_late = early + child, late + child
     print(
         f"| the same with an empty child ({child:.2f} ms) | {total_early:.2f} | {total_late:.2f} "

@@ -113,13 +113,15 @@ def report(bare_ms: float, rows: list[Row]) -> str:
         lines.append(f"| {row.level} | {' | '.join(cells)} |")
     system = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} cores"
     load = os.getloadavg()[0]
+    priority = "" if os.sched_getscheduler(0) == os.SCHED_OTHER else ", at real-time priority"
     python = f"Python {platform.python_version()}"
     return f"""# What the jail costs
 
 First deciles over {SESSIONS} candidates (fork, confine, load, one answer, kill, reap) and {QUESTIONS}
 questions, which is what they take when nothing else gets in the way; CPU is a mean on the trusted side and
 a median in the child. A bare fork, exit and wait of a process with the same modules: {bare_ms:.2f} ms.
-The first candidate also starts the zygote. {system}, {python}, load {load:.1f}. Made by `python bench/jail.py`.
+The first candidate also starts the zygote. {system}, {python}, load {load:.1f}{priority}.
+Made by `python bench/jail.py`.
 
 {chr(10).join(lines)}
 """

@@ -365,7 +365,7 @@ def _execute(make: Callable[[list[Any]], Run], mirrored: bool, as_json: bool) ->
     display = ConsoleObserver(console)
     mirror = MlflowMirror() if mirrored else None
     search = make([display, *([mirror] if mirror else [])])
-    console.print(_opening(search), highlight=False)
+    console.print(_opening(search), highlight=False, soft_wrap=True)
     try:
         result = search.execute()
     finally:

@@ -27,14 +27,20 @@ def examine() -> dict[str, Any]:
     found = machine()
     attacks = self_attack(found.level) if found.level else []
     minimum = JailSettings().minimum
-    findings = [f"attack '{attack.name}' got through: {attack.by}" for attack in attacks if not attack.stopped]
+    findings = [
+        f"attack '{attack.name}' got through: {attack.by}" for attack in attacks if not attack.stopped
+    ]
     if found.level is None or found.level < minimum:
         findings.append(f"the jail's level is below the default minimum '{minimum}'")
     return {
         "jail": str(found.level) if found.level else None,
         "missing": list(found.missing),
         "attacks": [{"name": a.name, "stopped": a.stopped, "by": a.by} for a in attacks],
-        "versions": {"evolve": __version__, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+        "versions": {
+            "evolve": __version__,
+            "python": platform.python_version(),
+            "sqlite": sqlite3.sqlite_version,
+        }
         | {name: _version(name) for name in PACKAGES},
         "cores": available_cores(),
         "gpu": shutil.which("nvidia-smi") is not None,
@@ -54,10 +60,14 @@ def print_examination(facts: dict[str, Any], console: Console) -> None:
         table.add_row(attack["name"], mark, Text(attack["by"].partition(", in attack.py")[0]))
     console.print(table)
     stopped = sum(attack["stopped"] for attack in facts["attacks"])
-    console.print(f"jail level: [bold]{facts['jail']}[/], {stopped} of {len(facts['attacks'])} attacks stopped")
+    console.print(
+        f"jail level: [bold]{facts['jail']}[/], {stopped} of {len(facts['attacks'])} attacks stopped"
+    )
     for missing in facts["missing"]:
         console.print(Text(f"  for a stronger level: {missing}"))
-    console.print("versions: " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items()))
+    console.print(
+        "versions: " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    )
     console.print(f"cores: {facts['cores']}   GPU: {'yes' if facts['gpu'] else 'none found; not needed'}")
     keys = ", ".join(f"{name} {'is set' if there else 'is not set'}" for name, there in facts["keys"].items())
     console.print(f"keys: {keys} (the genetic proposer needs none)")

@@ -49,7 +49,8 @@ main { border: 1px solid var(--rule); border-radius: 6px; overflow: hidden;
   tab-size: 4; min-height: 1.5em; }
 .row::before { content: attr(data-n); color: var(--dim); text-align: right; }
 .row::after { content: attr(data-s); order: 1; text-align: center; }
-code { order: 2; font: inherit; white-space: pre-wrap; overflow-wrap: anywhere; }
+code { order: 2; font: inherit; white-space: pre-wrap; overflow-wrap: anywhere;
+  padding-left: 4ch; text-indent: -4ch; }
 .add { background: var(--add); } .add::after { color: var(--plus); }
 .add mark { background: var(--add-mark); }
 .del { background: var(--del); } .del::after { color: var(--minus); }

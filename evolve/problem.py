@@ -25,7 +25,7 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class Entry(_Strict):
+class Entry(_Strict, frozen=True):
     """The function that a candidate has to define."""
 
     function: str
@@ -37,13 +37,13 @@ class Entry(_Strict):
         return f"{self.function}({', '.join(self.parameters)}) -> {self.returns}"
 
 
-class Objective(_Strict):
+class Objective(_Strict, frozen=True):
     name: str
     unit: str
     direction: Literal["minimise", "maximise"] = "minimise"
 
 
-class Score(_Strict):
+class Score(_Strict, frozen=True):
     """Normalised score of an instance = 1 - (objective - bound) / scale: 1 at the bound, 0 at the baseline.
 
     scale "instance": the instance's own max(baseline's objective - bound, floor); for objectives whose size
@@ -58,7 +58,7 @@ class Score(_Strict):
     floor: float = 1e-9
 
 
-class ProblemLimits(_Strict):
+class ProblemLimits(_Strict, frozen=True):
     """What a candidate may use.
 
     cpu_s: CPU seconds per instance. train_share: the share of it that holds on train, so that what passes
@@ -74,12 +74,12 @@ class ProblemLimits(_Strict):
     imports: tuple[str, ...] = ("math", "numpy")
 
 
-class Report(_Strict):
+class Report(_Strict, frozen=True):
     key_seeds: tuple[str, ...] = ()
     group_by: tuple[str, ...] = ()
 
 
-class Spec(_Strict):
+class Spec(_Strict, frozen=True):
     """problem.toml."""
 
     name: str
@@ -262,7 +262,9 @@ def _check_spec(path: Path, spec: Spec) -> None:
     if spec.limits.cpu_s <= 0 or spec.limits.load_s <= 0 or spec.limits.memory_mb < 16:
         raise ProblemError(f"{path}: limits: cpu_s and load_s have to be above 0 s, memory_mb at least 16")
     if not 0 < spec.limits.train_share <= 1:
-        raise ProblemError(f"{path}: limits.train_share is {spec.limits.train_share:g}; it has to lie in 0 to 1")
+        raise ProblemError(
+            f"{path}: limits.train_share is {spec.limits.train_share:g}; it has to lie in 0 to 1"
+        )
     if spec.score.floor <= 0:
         raise ProblemError(f"{path}: score.floor is {spec.score.floor:g}; it has to be above 0")
 

@@ -76,7 +76,7 @@ def make_candidate(
 
 def unified_diff(old: Mapping[str, str], new: Mapping[str, str], context: int = 3) -> str:
     """Unified diff between two programs, files in alphabetical order; empty if they are the same."""
-    parts = []
+    parts: list[str] = []
     for name in sorted({*old, *new}):
         before, after = old.get(name, "").splitlines(), new.get(name, "").splitlines()
         parts += difflib.unified_diff(before, after, f"a/{name}", f"b/{name}", lineterm="", n=context)

@@ -41,7 +41,9 @@ def candidate_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
 
 def print_candidate(facts: dict[str, Any], console: Console) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2))
-    table.add_row("candidate", Text(facts["id"] + ("  (champion)" if facts["champion"] else ""), style="bold"))
+    table.add_row(
+        "candidate", Text(facts["id"] + ("  (champion)" if facts["champion"] else ""), style="bold")
+    )
     table.add_row("made by", Text(f"{facts['operator']}: {facts['note']}"))
     table.add_row("parents", ", ".join(facts["parents"]) or "-")
     table.add_row("children", str(facts["children"]))
@@ -107,7 +109,12 @@ def diff_facts(journal: Journal, ours: str | None, against: str | None) -> dict[
     if base is None:
         raise UsageError(f"{new.id} is a seed, it has no parent; name a second candidate to compare it with")
     old = journal.candidate(base)
-    return {"from": old.id, "to": new.id, "note": f"{new.operator}: {new.note}", "diff": unified_diff(old.files, new.files)}
+    return {
+        "from": old.id,
+        "to": new.id,
+        "note": f"{new.operator}: {new.note}",
+        "diff": unified_diff(old.files, new.files),
+    }
 
 
 def print_diff(facts: dict[str, Any], console: Console) -> None:

@@ -19,14 +19,14 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class BudgetSettings(_Strict):
+class BudgetSettings(_Strict, frozen=True):
     """When a run ends; whichever comes first. With neither, `DEFAULT_SECONDS` holds."""
 
     evaluations: int | None = None  # candidates evaluated on train
     seconds: float | None = None  # wall-clock seconds, counted over all parts of a resumed run
 
 
-class ArchiveSettings(_Strict):
+class ArchiveSettings(_Strict, frozen=True):
     """Islands of the best programs each (see archives/islands.py)."""
 
     islands: int = 3
@@ -36,7 +36,7 @@ class ArchiveSettings(_Strict):
     migrate_every: int = 200  # proposals between two migrations; 0 = never
 
 
-class RacingSettings(_Strict):
+class RacingSettings(_Strict, frozen=True):
     """After each stage a candidate that is already worse than what it must beat is stopped."""
 
     enabled: bool = True
@@ -44,7 +44,7 @@ class RacingSettings(_Strict):
     confidence: float = 0.95  # of the one-sided paired test
 
 
-class PromotionSettings(_Strict):
+class PromotionSettings(_Strict, frozen=True):
     """How a challenger becomes champion."""
 
     confidence: float = 0.95  # of the two-sided bootstrap interval of the paired difference
@@ -53,17 +53,17 @@ class PromotionSettings(_Strict):
     headroom: float = 0.8  # of each instance's CPU limit; a slower program is not promoted
 
 
-class JailSettings(_Strict):
+class JailSettings(_Strict, frozen=True):
     # the weakest acceptable level; `evolve doctor` shows what this machine has
     minimum: Literal["full", "landlock+seccomp", "bubblewrap+rlimits", "rlimits"] = "landlock+seccomp"
 
 
-class MlflowSettings(_Strict):
+class MlflowSettings(_Strict, frozen=True):
     enabled: bool = True
     store: str = ""  # tracking URI; "" = sqlite under ./runs
 
 
-class Settings(_Strict):
+class Settings(_Strict, frozen=True):
     """Everything a run depends on besides its problem folder."""
 
     problem: str

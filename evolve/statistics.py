@@ -52,7 +52,7 @@ def clearly_worse(ours: Sequence[float], theirs: Sequence[float], confidence: fl
     if count < 2:
         return False
     error = float(difference.std(ddof=1)) / count**0.5
-    return float(difference.mean()) < -student_quantile(confidence, count - 1) * error
+    return bool(difference.mean() < -student_quantile(confidence, count - 1) * error)
 
 
 def student_quantile(confidence: float, freedom: int) -> float:

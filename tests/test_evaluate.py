@@ -120,7 +120,9 @@ def test_better_than_the_bound_is_impossible(small_folder: Path, tmp_path: Path)
 
 
 def test_a_fault_of_the_evaluator_is_charged_to_nobody(small_folder: Path, tmp_path: Path) -> None:
-    faulty = broken(small_folder, tmp_path, "def objective(", "def objective(*_):\n    1 / 0\n\n\ndef unused(")
+    faulty = broken(
+        small_folder, tmp_path, "def objective(", "def objective(*_):\n    1 / 0\n\n\ndef unused("
+    )
     with Evaluator(faulty, MINIMUM) as evaluator, pytest.raises(EvaluatorError, match="ZeroDivisionError"):
         evaluated(evaluator, SMITH)
 

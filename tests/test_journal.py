@@ -29,7 +29,9 @@ def proposals(draw: st.DrawFn) -> Proposal:
     operator = draw(text)
     if draw(st.booleans()):
         return Proposal(number, operator, parents, None, draw(text))
-    made = make_candidate({"program.py": f"x = {draw(st.integers())}\n# {draw(st.text('abc', max_size=500))}"})
+    made = make_candidate(
+        {"program.py": f"x = {draw(st.integers())}\n# {draw(st.text('abc', max_size=500))}"}
+    )
     candidate = type(made)(made.id, made.files, parents, operator, draw(text), number)
     return Proposal(number, operator, parents, candidate, draw(text))
 
@@ -64,7 +66,9 @@ records = st.lists(st.one_of(proposals(), evaluations(), promotions, placements)
 
 @settings(max_examples=60, deadline=None)
 @given(records)
-def test_everything_appended_is_read_back_in_order(tmp_path_factory: pytest.TempPathFactory, given: list[Record]) -> None:
+def test_everything_appended_is_read_back_in_order(
+    tmp_path_factory: pytest.TempPathFactory, given: list[Record]
+) -> None:
     folder = tmp_path_factory.mktemp("journal")
     with Journal.create(folder, {"problem": "p"}, b"def f(x):") as journal:
         for index, record in enumerate(given):
@@ -77,7 +81,10 @@ def test_everything_appended_is_read_back_in_order(tmp_path_factory: pytest.Temp
 
 
 def test_a_reader_sees_what_a_writer_appended_since(tmp_path: Path) -> None:
-    with Journal.create(tmp_path / "run", {}) as writer, Journal.open(tmp_path / "run", read_only=True) as reader:
+    with (
+        Journal.create(tmp_path / "run", {}) as writer,
+        Journal.open(tmp_path / "run", read_only=True) as reader,
+    ):
         writer.append(Proposal(1, "a", (), None, "r"), 0.0)
         first = list(reader.entries())
         writer.append(Proposal(2, "b", (), None, "r"), 0.0)
@@ -143,6 +150,8 @@ def test_what_append_returned_from_survives_sigkill(tmp_path: Path) -> None:
         writer.wait()
         writer.stdout.close()
         with Journal.open(folder) as journal:
-            numbers = [entry.record.number for entry in journal.entries() if isinstance(entry.record, Proposal)]
+            numbers = [
+                entry.record.number for entry in journal.entries() if isinstance(entry.record, Proposal)
+            ]
         assert numbers == list(range(1, len(numbers) + 1))
         assert len(numbers) >= acknowledged

@@ -154,7 +154,7 @@ class Viewer:
 
     def nested(self, folder: Path) -> dict[str, Run]:
         runs = [run for run in self.runs(folder) if "mlflow.parentRunId" in run.data.tags]
-        by_candidate = {run.data.tags["candidate"]: run for run in runs}
+        by_candidate = {run.data.tags["evolve.candidate"]: run for run in runs}
         assert len(by_candidate) == len(runs), "a candidate has two runs"
         return by_candidate
 
@@ -461,13 +461,15 @@ def test_a_search_is_mirrored_without_importing_mlflow_itself(
     assert sorted(viewer.nested(folder)) == sorted(placed)
 
 
-def test_a_store_out_of_reach_is_said_with_what_to_type(mirrored: Search, tmp_path: Path) -> None:
+def test_a_store_out_of_reach_is_said_with_what_to_type(tmp_path: Path, small: Problem) -> None:
+    search = Search(tmp_path / "unreached", small)
+    search.create().close()
     (tmp_path / "file").touch()
     with pytest.raises(EvolveError, match=r"Not a directory|File exists"):
-        mirror(mirrored.folder, f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}")
-    progress = pending(mirrored.folder)
+        mirror(search.folder, f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}")
+    progress = pending(search.folder)
     assert progress is not None
-    assert f"`evolve mlflow --sync {mirrored.folder}` tries again" in summary(mirrored.folder, progress)
+    assert f"`evolve mlflow --sync {search.folder}` tries again" in summary(search.folder, progress)
 
 
 def test_mirroring_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -512,4 +514,4 @@ def test_the_link_leads_to_a_view_of_the_candidates_of_the_search(mirrored: Sear
     shown = viewer.client.search_runs(
         [progress.experiment_id], view["searchFilter"], order_by=[view["orderByKey"]]
     )
-    assert [run.data.tags["candidate"] for run in shown] == mirrored.archived(40)
+    assert [run.data.tags["evolve.candidate"] for run in shown] == mirrored.archived(40)

@@ -56,17 +56,33 @@ def test_a_folder_without_problem_toml_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("cpu_s =", "cpu_seconds =", r"problem\.toml: unknown key 'limits\.cpu_seconds'; did you mean 'limits\.cpu_s'"),
+        (
+            "cpu_s =",
+            "cpu_seconds =",
+            r"problem\.toml: unknown key 'limits\.cpu_seconds'; did you mean 'limits\.cpu_s'",
+        ),
         ("title =", "titel =", r"unknown key 'titel'; did you mean 'title'"),
         ("cpu_s = 0.05", "", r"problem\.toml: key 'limits\.cpu_s' is missing"),
         ("cpu_s = 0.05", 'cpu_s = "much"', r"limits\.cpu_s: Expected `float`, got `str`"),
         ("cpu_s = 0.05", "cpu_s = 0.0", r"limits: cpu_s and load_s have to be above 0 s"),
         ('direction = "minimise"', 'direction = "down"', r"objective\.direction: Invalid enum value 'down'"),
-        ('baseline = "arrival"', 'baseline = "arival"', r"names the seed 'arival', but there is no .*arival\.py"),
+        (
+            'baseline = "arrival"',
+            'baseline = "arival"',
+            r"names the seed 'arival', but there is no .*arival\.py",
+        ),
         ('evaluator = "evaluator.py"', 'evaluator = "judge.py"', r"evaluator = 'judge\.py': no such file"),
         ('seeds = "seeds"', 'seeds = "seed"', r"seeds = 'seed': no such folder"),
-        ('function = "order"', 'function = "ordr"', r"entry 'ordr' is not defined in .*arrival\.py; it defines: priority, order"),
-        ('parameters = ["p", "w"]', 'parameters = ["p"]', r"order takes 2 arguments; it is called as order\(p\)"),
+        (
+            'function = "order"',
+            'function = "ordr"',
+            r"entry 'ordr' is not defined in .*arrival\.py; it defines: priority, order",
+        ),
+        (
+            'parameters = ["p", "w"]',
+            'parameters = ["p"]',
+            r"order takes 2 arguments; it is called as order\(p\)",
+        ),
         ("[entry]", "[entry", r"problem\.toml: .*line"),
     ],
 )

@@ -19,7 +19,9 @@ from evolve.records import Evaluation, Promotion, Proposal, Split, Status
 from evolve.settings import BudgetSettings, Settings
 
 
-def resolved(folder: Path, *overrides: str, evaluations: int = 60, seed: int = 1, workers: int = 1) -> Settings:
+def resolved(
+    folder: Path, *overrides: str, evaluations: int = 60, seed: int = 1, workers: int = 1
+) -> Settings:
     given = {"budget": {"evaluations": evaluations}, "seed": seed, "workers": workers}
     return settings.resolve(str(folder), given, ["jail.minimum=rlimits", *overrides])
 
@@ -85,7 +87,8 @@ def test_a_run_in_two_parts_is_the_run_in_one(small_folder: Path, tmp_path: Path
     again.execute()
     again.journal.close()
     proposals = [
-        [each for each in facts(tmp_path / name) if isinstance(each, Proposal)][:30] for name in ("whole", "parts")
+        [each for each in facts(tmp_path / name) if isinstance(each, Proposal)][:30]
+        for name in ("whole", "parts")
     ]
     assert proposals[0] == proposals[1]
     check_complete(entries(tmp_path / "parts"), 80)
@@ -97,7 +100,9 @@ def check_complete(found: list[Entry], evaluations: int) -> None:
     assert [proposal.number for proposal in proposals] == list(range(1, len(proposals) + 1))
     candidates = [proposal.candidate.id for proposal in proposals if proposal.candidate]
     counted = Counter(
-        (entry.record.candidate, entry.record.split) for entry in found if isinstance(entry.record, Evaluation)
+        (entry.record.candidate, entry.record.split)
+        for entry in found
+        if isinstance(entry.record, Evaluation)
     )
     assert set(counted.values()) == {1}
     assert {candidate for candidate, split in counted if split is Split.TRAIN} == set(candidates)
@@ -133,12 +138,25 @@ def test_sigkill_at_random_moments_loses_and_repeats_nothing(small_folder: Path,
     """Ten kills, then an undisturbed resume: the end is that of a run that was never killed."""
     folder = tmp_path / "run"
     options = ["--no-mlflow", "--json", "--evaluations", "200"]
-    first = ["run", str(small_folder), "--out", str(folder), "--workers", "1", "--set", "jail.minimum=rlimits"]
+    first = [
+        "run",
+        str(small_folder),
+        "--out",
+        str(folder),
+        "--workers",
+        "1",
+        "--set",
+        "jail.minimum=rlimits",
+    ]
     moments = random.Random(5)
     kept = 0
     for attempt in range(10):
-        arguments = [*first, *options] if not (folder / "journal.db").exists() else ["resume", str(folder), *options]
-        process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
+        arguments = (
+            [*first, *options] if not (folder / "journal.db").exists() else ["resume", str(folder), *options]
+        )
+        process = subprocess.Popen(
+            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+        )
         if attempt == 0:
             wait_for(lambda: (folder / "journal.db").exists() and len(entries(folder)) > 3)
         time.sleep(moments.uniform(0.2, 1.0))
@@ -149,7 +167,9 @@ def test_sigkill_at_random_moments_loses_and_repeats_nothing(small_folder: Path,
         assert len(now) >= kept, "an evaluation was lost"
         kept = len(now)
         wait_for(lambda left=offspring: not any(Path(f"/proc/{pid}").exists() for pid in left))
-    done = subprocess.run(command("resume", str(folder), *options), capture_output=True, cwd=tmp_path, check=False)
+    done = subprocess.run(
+        command("resume", str(folder), *options), capture_output=True, cwd=tmp_path, check=False
+    )
     assert done.returncode == 0, done.stderr.decode()
     check_complete(entries(folder), 200)
     search(tmp_path / "undisturbed", small_folder, evaluations=200)
@@ -166,11 +186,16 @@ def wait_for(condition: object, seconds: float = 20.0) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_cleanly_with_the_best_so_far(small_folder: Path, tmp_path: Path, number: int) -> None:
+def test_an_interrupt_ends_cleanly_with_the_best_so_far(
+    small_folder: Path, tmp_path: Path, number: int
+) -> None:
     folder = tmp_path / "run"
     arguments = ["run", str(small_folder), "--out", str(folder), "--seconds", "60", "--no-mlflow", "--json"]
     process = subprocess.Popen(
-        command(*arguments, "--set", "jail.minimum=rlimits"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+        command(*arguments, "--set", "jail.minimum=rlimits"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
     )
     wait_for(lambda: (folder / "best.py").exists())
     process.send_signal(number)
@@ -244,7 +269,9 @@ def test_a_failing_seed_is_journaled_and_the_run_goes_on(small_folder: Path, tmp
     (folder / "seeds" / "bad.py").write_text("def order(p, w):\n    return [0] * len(p)\n")
     result = search(tmp_path / "run", folder, evaluations=30)
     assert result.champion is not None
-    statuses = [entry.record.status for entry in entries(tmp_path / "run") if isinstance(entry.record, Evaluation)]
+    statuses = [
+        entry.record.status for entry in entries(tmp_path / "run") if isinstance(entry.record, Evaluation)
+    ]
     assert Status.INVALID in statuses
 
 
@@ -261,15 +288,21 @@ def test_an_impossible_score_is_reported_and_never_archived(small_folder: Path, 
     folder = Path(shutil.copytree(small_folder, tmp_path / "problem"))
     text = (folder / "instances.py").read_text()
     # a bound that the better seed beats and the baseline does not: a defect of the problem
-    (folder / "instances.py").write_text(text.replace("bound=smith(p, w)", "bound=0.9 * float(w @ np.cumsum(p))"))
+    (folder / "instances.py").write_text(
+        text.replace("bound=smith(p, w)", "bound=0.9 * float(w @ np.cumsum(p))")
+    )
     result = search(tmp_path / "run", folder, evaluations=30)
     assert result.impossible
     assert all("better than the bound" in each.feedback for each in result.impossible)
-    placed = {entry.record.candidate for entry in entries(tmp_path / "run") if isinstance(entry.record, Placed)}
+    placed = {
+        entry.record.candidate for entry in entries(tmp_path / "run") if isinstance(entry.record, Placed)
+    }
     assert placed.isdisjoint(each.candidate for each in result.impossible)
 
 
-def test_a_fault_of_the_evaluator_stops_the_run_and_it_can_be_resumed(small_folder: Path, tmp_path: Path) -> None:
+def test_a_fault_of_the_evaluator_stops_the_run_and_it_can_be_resumed(
+    small_folder: Path, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(small_folder, tmp_path / "problem"))
     evaluator = folder / "evaluator.py"
     flag = tmp_path / "fail"

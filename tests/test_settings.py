@@ -36,7 +36,9 @@ def test_a_bad_override_names_the_value_and_the_rule(override: str, message: str
 
 
 def test_saved_settings_are_read_back_the_same(tmp_path: Path) -> None:
-    resolved = settings.resolve("p", {"seeds": ["a", "b"], "budget": {"seconds": 3.5}}, ["racing.stages=[3, 5]"])
+    resolved = settings.resolve(
+        "p", {"seeds": ["a", "b"], "budget": {"seconds": 3.5}}, ["racing.stages=[3, 5]"]
+    )
     settings.save(resolved, tmp_path / "settings.toml")
     assert settings.load(tmp_path / "settings.toml") == resolved
 

@@ -29,7 +29,12 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 
 def test_student_quantiles_agree_with_the_tables() -> None:
-    for confidence, freedom, expected in [(0.95, 7, 1.8946), (0.95, 23, 1.7139), (0.99, 9, 2.8214), (0.975, 39, 2.0227)]:
+    for confidence, freedom, expected in [
+        (0.95, 7, 1.8946),
+        (0.95, 23, 1.7139),
+        (0.99, 9, 2.8214),
+        (0.975, 39, 2.0227),
+    ]:
         assert student_quantile(confidence, freedom) == pytest.approx(expected, rel=0.01)
 
 

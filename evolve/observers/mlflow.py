@@ -88,7 +88,10 @@ def summary(folder: Path, progress: Progress) -> str:
 
 
 def link(progress: Progress, port: int = PORT) -> str:
-    """The address of a search's candidates in the MLflow UI (for a file store: while `evolve mlflow` runs)."""
+    """The address of a search's candidates in the MLflow UI.
+
+    That of an SQLite store is served while `evolve mlflow` runs.
+    """
     is_server = progress.store.startswith(("http://", "https://"))
     base = progress.store.rstrip("/") if is_server else f"http://{HOST}:{port}"
     view = f"viewStateShareKey={view_key(progress.parent_run_id)}&workflowType=machine_learning"

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow.pyfunc
-import msgspec
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 from mlflow.models import Model, ModelSignature
@@ -45,7 +44,13 @@ class Champions:
             "program": problem.spec.program,
             "function": problem.spec.entry.function,
             "parameters": {name: _dtype(value) for name, value in self._arguments.items()},
-            "limits": {**msgspec.structs.asdict(limits), "cpu_s": cpu_s},
+            "limits": {
+                "cpu_s": cpu_s,
+                "memory_mb": limits.memory_mb,
+                "load_s": limits.load_s,
+                "answer_bytes": limits.answer_bytes,
+                "imports": limits.imports,
+            },
             "jail": minimum,
         }
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import count, islice
 from pathlib import Path
@@ -22,11 +21,11 @@ from evolve.htmldiff import html_diff
 from evolve.journal import Entry, Journal, Placed
 from evolve.observers.mlflow import view_key
 from evolve.observers.mlflow_champion import Champions
+from evolve.observers.mlflow_curves import Measured, Tally
 from evolve.observers.mlflow_store import CANDIDATE, JUDGED, PARENT, RUN, Nested, Point, Store
-from evolve.records import Candidate, Evaluation, Outcome, Placement, Promotion, Split, Status
+from evolve.records import Candidate, Evaluation, Outcome, Placement, Promotion, Split
 
 CHUNK = 500  # entries read at a time: a reader that stays inside the journal keeps its log growing
-WINDOW = 100  # evaluations over which their rate is taken
 SEQ = "evolve.seq"
 COLUMNS = (
     "metrics.`score.train`",
@@ -36,87 +35,6 @@ COLUMNS = (
     "tags.`operator`",
     "tags.`note`",
 )
-NO_FAILURE = frozenset({Status.OK, Status.RACED_OUT, Status.DUPLICATE})
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a nested run shows of an evaluation, without the scores of single instances."""
-
-    split: Split
-    score: float
-    objective: float
-    worst_decile: float
-    cpu_s: float
-    peak_mb: float
-    text: str
-
-    @classmethod
-    def of(cls, evaluation: Evaluation) -> Measured:
-        numbers = (evaluation.score, evaluation.objective, evaluation.worst_decile)
-        head = (
-            f"{evaluation.split}: {evaluation.status}, score {evaluation.score:.6g}, "
-            f"objective {evaluation.objective:.6g}, {evaluation.instances} instances, "
-            f"{evaluation.cpu_s:.3g} s of CPU, {evaluation.peak_mb:.0f} MB, jail {evaluation.jail}"
-        )
-        text = f"{head}\n{evaluation.feedback}\n"
-        return cls(evaluation.split, *numbers, round(evaluation.cpu_s, 6), evaluation.peak_mb, text)
-
-    def means(self) -> dict[str, float]:
-        return {f"score.{self.split}": self.score, f"objective.{self.split}": self.objective}
-
-    def values(self) -> dict[str, float]:
-        return {**self.means(), f"worst_decile.{self.split}": self.worst_decile}
-
-
-@dataclass
-class Tally:
-    """The curves of a search: a fold over its journal."""
-
-    evaluations: int = 0
-    failures: int = 0
-    best: Measured | None = None
-    champion: Measured | None = None
-    members: set[str] = field(default_factory=set)
-    _times: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW + 1))
-
-    def evaluated(self, evaluation: Evaluation, measured: Measured, at: float) -> bool:
-        """Count an evaluation on train; whether the curves get a point here.
-
-        Every evaluation has one up to 1,000, then every tenth up to 10,000, and so on; so has every new best.
-        """
-        self.evaluations += 1
-        self.failures += evaluation.status not in NO_FAILURE
-        self._times.append(at)
-        improved = evaluation.ok and (self.best is None or measured.score > self.best.score)
-        if improved:
-            self.best = measured
-        every = 10 ** max(0, len(str(self.evaluations)) - 3)
-        return improved or self.evaluations % every == 0
-
-    def placed(self, candidate: str, placement: Placement) -> None:
-        self.members.discard(placement.replaced)
-        self.members.add(candidate)
-
-    def values(self) -> dict[str, float]:
-        values = {
-            "failures.share": self.failures / self.evaluations if self.evaluations else math.nan,
-            "archive.size": float(len(self.members)),
-            "evaluations_per_s": self._rate(),
-        }
-        if self.best:
-            values |= {"best.score.train": self.best.score, "best.objective.train": self.best.objective}
-        return values | self.champion_values()
-
-    def champion_values(self) -> dict[str, float]:
-        if self.champion is None:
-            return {}
-        return {f"champion.{name}": value for name, value in self.champion.means().items()}
-
-    def _rate(self) -> float:
-        taken = self._times[-1] - self._times[0] if self._times else 0.0
-        enough = len(self._times) >= WINDOW // 10 and taken > 0
-        return (len(self._times) - 1) / taken if enough else math.nan
 
 
 class Mirror:
@@ -296,7 +214,6 @@ class Mirror:
         return {
             PARENT: self.parent,
             CANDIDATE: candidate.id,
-            "candidate": candidate.id,
             "parents": " ".join(candidate.parents),
             "operator": candidate.operator,
             "note": candidate.note,

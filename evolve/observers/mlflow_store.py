@@ -160,8 +160,8 @@ class Store:
     def share_view(self, key: str, parent: str, order: str, columns: Sequence[str]) -> None:
         """A view of one search's nested runs, with the columns that matter, best first.
 
-        The UI opens a runs page without any metric; it takes a view from an experiment's tag, by the key in its
-        address (`viewStateShareKey`).
+        The UI opens a runs page without any metric; it takes a view from an experiment's tag, by the key in
+        its address (`viewStateShareKey`).
         """
         view = {
             "searchFilter": f"tags.`{PARENT}` = '{parent}'",

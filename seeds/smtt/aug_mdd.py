@@ -1,7 +1,7 @@
 """Augmented MDD: MDD that repairs its order as it grows.
 
-Bean and Hall (1985), "Accuracy of the modified due date rule": after each job that is appended, the one move of an
-earlier job to the end that saves most is made, if any saves anything.
+Bean and Hall (1985), "Accuracy of the modified due date rule": after each job that is appended, the one
+move of an earlier job to the end that saves most is made, if any saves anything.
 """
 
 import numpy as np

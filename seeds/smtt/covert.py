@@ -1,8 +1,8 @@
 """COVERT: the largest cost over time goes first, with k = 2.
 
-Carroll (1965), "Heuristic sequencing of single and multiple component jobs": the index is
-max(0, 1 - slack / (k p)) / p, with slack max(0, d - p - t): the expected tardiness per unit of processing. Jobs
-with more slack than k p are all 0 and go by their due date.
+Carroll (1965), "Heuristic sequencing of single and multiple component jobs": the index is max(0, 1 - slack
+/ (k p)) / p, with slack max(0, d - p - t): the expected tardiness per unit of processing. Jobs with more
+slack than k p are all 0 and go by their due date.
 """
 
 import numpy as np

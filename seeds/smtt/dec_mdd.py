@@ -1,8 +1,9 @@
 """DEC/MDD: Lawler's decomposition with the branch chosen by MDD.
 
-Potts and Van Wassenhove (1991), "Single machine tardiness sequencing heuristics", on the theorem of Lawler (1977):
-the longest job splits the others, by due date, into those before it and those behind it. Of the positions that may
-be optimal, the one is taken for which MDD on both sides gives the smallest total tardiness.
+Potts and Van Wassenhove (1991), "Single machine tardiness sequencing heuristics", on the theorem of Lawler
+(1977): the longest job splits the others, by due date, into those before it and those behind it. Of the
+positions that may be optimal, the one is taken for which MDD on both sides gives the smallest total
+tardiness.
 """
 
 import numpy as np

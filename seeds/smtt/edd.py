@@ -1,7 +1,7 @@
 """EDD: the earliest due date goes first.
 
-Jackson (1955): optimal for the largest tardiness; Emmons (1969): optimal for the total tardiness if it leaves at
-most one job late. Ties go to the shorter job.
+Jackson (1955): optimal for the largest tardiness; Emmons (1969): optimal for the total tardiness if it
+leaves at most one job late. Ties go to the shorter job.
 """
 
 import numpy as np

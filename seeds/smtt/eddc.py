@@ -1,8 +1,8 @@
 """EDDC: insertion sort from SPT towards EDD that respects late jobs.
 
-From "Discovering Heuristics with LLMs for Mixed-Integer Programs: Single-Machine Scheduling" (2025), in the form
-that its authors run: jobs by processing time are inserted by due date, but no job passes a late one. (The
-pseudocode that they print is plain EDD.)
+From "Discovering Heuristics with LLMs for Mixed-Integer Programs: Single-Machine Scheduling" (2025), in the
+form that its authors run: jobs by processing time are inserted by due date, but no job passes a late one.
+(The pseudocode that they print is plain EDD.)
 """
 
 import numpy as np

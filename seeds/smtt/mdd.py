@@ -1,7 +1,7 @@
 """MDD: the smallest modified due date max(t + p, d) goes first.
 
-Baker and Bertrand (1982), "A dynamic priority rule for scheduling against due-dates": a job that can still be in
-time counts with its due date, a job that is bound to be late with its earliest completion.
+Baker and Bertrand (1982), "A dynamic priority rule for scheduling against due-dates": a job that can still
+be in time counts with its due date, a job that is bound to be late with its earliest completion.
 """
 
 import numpy as np

@@ -44,14 +44,18 @@ def best_insertion(p: np.ndarray, d: np.ndarray, i: int) -> int:
 
 def insertion_descent(p: np.ndarray, d: np.ndarray, order: list[int]) -> list[int]:
     """Move one job while that saves anything: from each position to the best place for its job."""
-    order = list(order)
+    jobs = np.array(order)
+    p, d = p[jobs], d[jobs]
     steps, i = 0, 0
-    while steps < len(order):
-        j = best_insertion(p[order], d[order], i)
+    while steps < len(jobs):
+        j = best_insertion(p, d, i)
         steps = steps + 1 if j == i else 0
-        order.insert(j, order.pop(i))
-        i = (i + 1) % len(order)
-    return order
+        if j != i:
+            for row in (jobs, p, d):
+                part = row[min(i, j) : max(i, j) + 1]
+                part[:] = np.roll(part, -1 if i < j else 1)
+        i = (i + 1) % len(jobs)
+    return jobs.tolist()
 
 
 def sequence(p: np.ndarray, d: np.ndarray) -> list[int]:

@@ -1,7 +1,7 @@
 """MDD + swap: the MDD order, improved by swapping pairs of jobs until no swap helps.
 
-The rule is of Baker and Bertrand (1982), the descent the usual one over all pairs; partners that cannot help are
-passed over by a bound before the exact saving is computed.
+The rule is of Baker and Bertrand (1982), the descent the usual one over all pairs; partners that cannot
+help are passed over by a bound before the exact saving is computed.
 """
 
 import numpy as np

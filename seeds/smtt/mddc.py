@@ -1,8 +1,8 @@
 """MDDC: a composite of the modified due date.
 
 From "Discovering Heuristics with LLMs for Mixed-Integer Programs: Single-Machine Scheduling" (2025), as its
-authors run it: a modified due date with 10 % on the processing time, raised for jobs that are long against the
-elapsed time, plus a tie-break by p / (t + mean p); largest and mean p are over the unscheduled jobs.
+authors run it: a modified due date with 10 % on the processing time, raised for jobs that are long against
+the elapsed time, plus a tie-break by p / (t + mean p); largest and mean p are over the unscheduled jobs.
 """
 
 import numpy as np

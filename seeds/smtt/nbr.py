@@ -1,8 +1,9 @@
 """NBR: the net benefit of relocation, starting from EDD.
 
-Holsenback and Russell (1992), "A heuristic algorithm for sequencing on one machine to minimize total tardiness":
-from the last position to the first, while the job there is late, the earlier job whose move right behind it saves
-most is moved. By Emmons (1969) only a longer job, or one with a later due date, has to be tried.
+Holsenback and Russell (1992), "A heuristic algorithm for sequencing on one machine to minimize total
+tardiness": from the last position to the first, while the job there is late, the earlier job whose move
+right behind it saves most is moved. By Emmons (1969) only a longer job, or one with a later due date, has
+to be tried.
 """
 
 import numpy as np
@@ -27,29 +28,36 @@ def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
     return order
 
 
-def relocate(p: np.ndarray, d: np.ndarray, order: list[int], k: int) -> list[int]:
-    """Move the earlier job with the largest net benefit right behind the late job at position k, if any."""
-    p, d = p[order[: k + 1]], d[order[: k + 1]]
+def best_relocation(p: np.ndarray, d: np.ndarray) -> int:
+    """Which of m jobs in this order is best moved to the end; m - 1 if no move has a net benefit."""
     end = p.cumsum()
     tardy = np.maximum(end - d, 0)
-    cost = np.maximum(end[k] - d, 0) - tardy
+    cost = np.maximum(end[-1] - d, 0) - tardy
+    # a job behind the moved one saves at most its tardiness and the moved job's length
     behind = np.minimum(p * ((tardy > 0).sum() - (tardy > 0).cumsum()), tardy.sum() - tardy.cumsum())
-    rows = np.flatnonzero(((p > p[k]) | (d > d[k])) & (behind > cost))
-    if tardy[k] == 0 or len(rows) == 0:
-        return order
-    saved = np.minimum(p[rows, None], tardy) * (np.arange(k + 1) > rows[:, None])
-    gain = saved.sum(axis=1) - cost[rows]
-    i = int(rows[np.argmax(gain)])
-    return order[:i] + order[i + 1 : k + 1] + [order[i]] + order[k + 1 :] if gain.max() > 0 else order
+    bound = np.where((p > p[-1]) | (d > d[-1]), behind - cost, 0)
+    best = int(np.argmax(bound))
+    least = max(0, int(np.minimum(tardy[best + 1 :], p[best]).sum()) - int(cost[best]))
+    rows = np.flatnonzero(bound > least)
+    if len(rows) > 0:
+        saved = np.minimum(p[rows, None], tardy) * (np.arange(len(p)) > rows[:, None])
+        gain = saved.sum(axis=1) - cost[rows]
+        if gain.max() > least:
+            return int(rows[np.argmax(gain)])
+    return best if least > 0 else len(p) - 1
 
 
 def relocation_descent(p: np.ndarray, d: np.ndarray, order: list[int]) -> list[int]:
-    """Relocate behind each position, the last first, until that saves nothing."""
-    for k in range(len(order) - 1, 0, -1):
-        before: list[int] = []
-        while before != order:
-            before, order = order, relocate(p, d, order, k)
-    return order
+    """Relocate behind each position, the last first, until no earlier job has a net benefit."""
+    jobs = np.array(order)
+    p, d = p[jobs], d[jobs]
+    k = len(jobs) - 1
+    while k > 0:
+        i = best_relocation(p[: k + 1], d[: k + 1])
+        for row in (jobs, p, d):
+            row[i:k], row[k] = row[i + 1 : k + 1].copy(), row[i]
+        k = k - 1 if i == k else k
+    return jobs.tolist()
 
 
 def sequence(p: np.ndarray, d: np.ndarray) -> list[int]:

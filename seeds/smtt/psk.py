@@ -1,8 +1,8 @@
 """PSK: a scan of the jobs by processing time.
 
 Panwalkar, Smith and Koulamas (1993), "A heuristic for the single machine tardiness problem": the shortest
-unscheduled job is active; going on to longer jobs, one with an earlier due date takes its place, until the active
-job would be late behind the next.
+unscheduled job is active; going on to longer jobs, one with an earlier due date takes its place, until the
+active job would be late behind the next.
 """
 
 import numpy as np

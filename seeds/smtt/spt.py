@@ -1,7 +1,7 @@
 """SPT: the shortest processing time goes first.
 
-Smith (1956): optimal for the sum of completion times, and so for the total tardiness if every job is bound to be
-late. Ties go to the earlier due date.
+Smith (1956): optimal for the sum of completion times, and so for the total tardiness if every job is bound
+to be late. Ties go to the earlier due date.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """Wilkerson-Irwin: pairs of neighbours in the better order, starting from EDD.
 
 Wilkerson and Irwin (1971), "An improved method for scheduling independent tasks": a job moves ahead of its
-predecessor while their pair rule says so. Here a job that was passed stays behind the one that passed it, while the
-original puts it back on the list of unscheduled jobs; both end with no pair of neighbours in the wrong order, which
-is what MDD reaches as well (Nyirenda, 2001).
+predecessor while their pair rule says so. Here a job that was passed stays behind the one that passed it,
+while the original puts it back on the list of unscheduled jobs; both end with no pair of neighbours in the
+wrong order, which is what MDD reaches as well (Nyirenda, 2001).
 """
 
 import numpy as np
@@ -28,30 +28,29 @@ def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
     return order
 
 
-def wrong_pair(p: np.ndarray, d: np.ndarray, t: int) -> bool:
-    """Whether two neighbours that start at time t should swap; p, d of shape (2,).
+def passes(p: np.ndarray, d: np.ndarray, i: int, j: int, t: int) -> bool:
+    """Whether job j goes before its predecessor i, which starts at time t.
 
-    If the job with the later due date can be in time whichever is first, the earlier due date goes first,
-    else the shorter job.
+    If even the longer of the two could end by the later due date, the earlier due date goes first, else
+    the shorter job.
     """
-    if t + max(p[0], p[1]) <= max(d[0], d[1]):
-        return bool(d[1] < d[0])
-    return bool(p[1] < p[0])
+    if t + max(p[i], p[j]) <= max(d[i], d[j]):
+        return bool(d[j] < d[i])
+    return bool(p[j] < p[i])
 
 
 def adjacent_descent(p: np.ndarray, d: np.ndarray, order: list[int]) -> list[int]:
     """Swap neighbours in the wrong order until there are none, going one step back after each swap."""
     order = list(order)
-    times, due = p.tolist(), d.tolist()
     k, t = 0, 0
     while k < len(order) - 1:
         i, j = order[k], order[k + 1]
-        if not wrong_pair((times[i], times[j]), (due[i], due[j]), t):
-            k, t = k + 1, t + times[i]
+        if not passes(p, d, i, j, t):
+            k, t = k + 1, t + int(p[i])
             continue
         order[k], order[k + 1] = j, i
         if k > 0:
-            k, t = k - 1, t - times[order[k - 1]]
+            k, t = k - 1, t - int(p[order[k - 1]])
     return order
 
 

@@ -13,7 +13,9 @@ from evolve.records import Candidate, Evaluation, Member, Outcome, Split, Status
 def member(number: int, scores: tuple[float, ...], status: Status = Status.OK) -> Member:
     made = make_candidate({"program.py": f"def f(x):\n    return x + {number}\n"})
     candidate = Candidate(made.id, made.files, ("0" * 16,), "test", "", number)
-    return Member(candidate, Evaluation(made.id, Split.TRAIN, status, scores, scores if status is Status.OK else ()))
+    return Member(
+        candidate, Evaluation(made.id, Split.TRAIN, status, scores, scores if status is Status.OK else ())
+    )
 
 
 def crowd(count: int, seed: int = 0) -> list[Member]:
