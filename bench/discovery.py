@@ -116,9 +116,7 @@ def section(
     return "\n".join([*head, *rows(problem, searches, rival, seconds), *tail, ""])
 
 
-def draw(
-    problem: Problem, panels: dict[str, list[Search]], lines: dict[str, Evaluation], seconds: float
-) -> None:
+def draw(panels: dict[str, list[Search]], lines: dict[str, Evaluation], seconds: float) -> None:
     figure, axes = plt.subplots(1, len(panels), figsize=(11, 3.6), sharey=True)
     for axis, (title, searches) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         for found in searches:
@@ -156,7 +154,10 @@ def main() -> None:
     for seed in range(1, options.repeats + 1):
         panels["from all seeds"].append(search(seed, options.seconds, options.workers, []))
         panels["from EDD alone"].append(search(seed, options.seconds, options.workers, ["edd"]))
-    command = f"python bench/discovery.py --seconds {options.seconds:.0f} --repeats {options.repeats} --workers {options.workers}"
+    command = (
+        f"python bench/discovery.py --seconds {options.seconds:.0f} --repeats {options.repeats} "
+        f"--workers {options.workers}"
+    )
     text = "\n".join(
         [
             "# What a search finds on smtt",
@@ -184,7 +185,7 @@ def main() -> None:
             place.parent.mkdir(exist_ok=True)
             place.write_text(step.candidate.files[problem.spec.program])
     lines = {name: sound[name] for name in ("edd", "mdd", "aug_mddc", "dec_mdd", best) if name in sound}
-    draw(problem, panels, lines, options.seconds)
+    draw(panels, lines, options.seconds)
     print(text)
 
 

@@ -2,14 +2,14 @@
 
 Lawler (1977): number the jobs by due date and let k be the longest of m jobs that start at time t. Some
 optimal schedule puts k at a position j >= k, the jobs 1..j without k before it and j+1..m behind it, so both
-sides are problems of the same kind. Potts and Van Wassenhove (1982) and Szwarc (1993) rule most positions out:
+sides are problems of the same kind. Potts and Van Wassenhove (1982) and Szwarc (1993) rule out most positions:
 
 * j < m needs C_k(j) < d_{j+1}, or else job j+1 may as well go before k;
 * every job i of k+1..j needs d_i + p_i <= C_k(j), or else it may as well go behind k.
 
-A subproblem is named exactly by (first job, last job, longest job, t): it holds the jobs between the first and
-the last that are not longer than the longest. The memo is lossy (a newer entry overwrites an older one), which
-bounds the memory and never the truth.
+A subproblem is named exactly by (first job, last job, longest job, t): it holds the jobs between the first
+and the last that are not longer than the longest. The memo is lossy (a newer entry overwrites an older one),
+which bounds the memory and never the truth.
 
 Only what computes optima imports this module: the evaluator itself does without numba.
 """

@@ -76,7 +76,9 @@ def main() -> None:
 
 
 @_command(
-    "evolve run problems/smtt\nevolve run smtt --seeds edd --seconds 300 --seed 2\nevolve run smtt --evaluations 2000 --workers 1"
+    "evolve run problems/smtt\n"
+    "evolve run smtt --seeds edd --seconds 300 --seed 2\n"
+    "evolve run smtt --evaluations 2000 --workers 1"
 )
 @click.argument("problem")
 @click.option(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,8 @@ from click.testing import CliRunner, Result
 
 from evolve.cli import main
 
-COMMANDS = [
-    "run", "resume", "evaluate", "baselines", "problems", "new", "show", "lineage", "diff", "publish", "mlflow", "doctor",
-]  # fmt: skip
+COMMANDS = ["run", "resume", "evaluate", "baselines", "problems", "new"]
+COMMANDS += ["show", "lineage", "diff", "publish", "mlflow", "doctor"]
 
 
 def call(*arguments: object) -> Result:
@@ -85,7 +85,18 @@ def test_evaluate_prints_the_promised_keys(small_folder: Path) -> None:
     )
     assert shown.exit_code == 0
     facts = json.loads(shown.stdout)
-    promised = "status split score raw unit instances cpu_s peak_mb jail feedback".split()
+    promised = [
+        "status",
+        "split",
+        "score",
+        "raw",
+        "unit",
+        "instances",
+        "cpu_s",
+        "peak_mb",
+        "jail",
+        "feedback",
+    ]
     assert set(promised) <= set(facts)
     assert (facts["status"], facts["split"]) == ("ok", "validation")
     assert 0 < facts["score"] < 1
@@ -134,7 +145,7 @@ def test_show_lineage_and_diff_tell_the_same_story(finished: tuple[Path, dict[st
     steps = json.loads(call("lineage", folder, "--json").stdout)["steps"]
     assert steps[0]["operator"] == "seed"
     assert steps[-1]["id"] == printed["champion"]
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         assert after["parents"][0] == before["id"]
     changed = json.loads(call("diff", folder, "--json").stdout)
     assert (changed["from"], changed["to"]) == (steps[-2]["id"], steps[-1]["id"])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -221,7 +222,7 @@ def test_a_champion_was_promoted_by_the_paired_test(small_folder: Path, tmp_path
     assert result.champion is not None
     assert promoted[-1].challenger == result.champion.candidate.id
     assert promoted[0].champion == ""
-    for before, after in zip(promoted, promoted[1:], strict=False):
+    for before, after in pairwise(promoted):
         assert after.champion == before.challenger
         assert 0 < after.low <= after.difference <= after.high
 
@@ -279,7 +280,7 @@ def test_when_no_seed_works_the_run_says_why(small_folder: Path, tmp_path: Path)
     folder = Path(shutil.copytree(small_folder, tmp_path / "problem"))
     (folder / "seeds" / "bad.py").write_text("def order(p, w):\n    return [0] * len(p)\n")
     made = run.start(tmp_path / "run", resolved(folder, "seeds=['bad']"))
-    with pytest.raises(EvolveError, match="no seed can be evaluated.*bad: instance train/"):
+    with pytest.raises(EvolveError, match=r"no seed can be evaluated.*bad: instance train/"):
         made.execute()
     made.journal.close()
 

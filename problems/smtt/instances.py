@@ -1,8 +1,8 @@
 """Instances of single-machine total tardiness after Potts and Van Wassenhove, with their optima.
 
 Everything is drawn from the raw 64-bit words of PCG64, whose stream numpy keeps stable, and never from the
-distributions of numpy's Generator, which it does not. `optima.csv` holds the optimum of every instance beside a
-checksum of its data, so a changed generator is an error and never a wrong gap.
+distributions of numpy's Generator, which it does not. `optima.csv` holds the optimum of every instance beside
+a checksum of its data, so a changed generator is an error and never a wrong gap.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def _rounded(times: npt.ArrayLike) -> Ints:
 def generate(n: int, cell: Cell, p_kind: str, key: tuple[int, ...]) -> tuple[Ints, Ints]:
     """Draw processing times and due dates, int64 arrays of shape (n,).
 
-    With P = sum p, a due date is a uniform integer of [P (1 - TF - RDD/2), P (1 - TF + RDD/2)], and 0 if it is
-    negative. `key` names the stream of random words; equal arguments give equal instances.
+    With P = sum p, a due date is a uniform integer of [P (1 - TF - RDD/2), P (1 - TF + RDD/2)], and 0 if it
+    is negative. `key` names the stream of random words; equal arguments give equal instances.
     """
     rdd, tf = cell
     bits = np.random.PCG64(np.random.SeedSequence([*key, n, rdd, tf, _P_KEYS[p_kind]]))
