@@ -140,7 +140,7 @@ def _spt_if_optimal(jobs: Any, t: int, p: Any, d: Any) -> int:
         total -= d[i]
     times.sort()
     for time in times:
-        t += time
+        t += int(time)
         total += t
     return total
 
@@ -170,9 +170,9 @@ def _value(jobs: Any, t: int, p: Any, d: Any, rank: Any, keys: Any, values: Any)
     mixed = key * np.int64(-7046029254386353131)
     slot = (mixed ^ (mixed >> 29)) & (len(keys) - 1)
     if keys[slot] == key:
-        return values[slot]
+        return int(values[slot])
     rest = np.concatenate((jobs[:k], jobs[k + 1 :]))
-    best, passed = np.int64(2**62), np.int64(0)
+    best, passed = 2**62, 0
     end = t
     for x in range(k):
         end += p[jobs[x]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -70,6 +70,7 @@ class Scale:
     instances: tuple[Instance, ...]
     questions: tuple[bytes, ...] = field(repr=False)
     cpu_s: tuple[float, ...]
+    groups: Mapping[str, Sequence[int]] = field(repr=False)
     baseline: tuple[float, ...]
     scale: tuple[float, ...]
 
@@ -176,6 +177,7 @@ class Evaluator:
             instances,
             tuple(encode_arguments(list(instance.arguments.values())) for instance in instances),
             tuple(share * (instance.cpu_s or spec.limits.cpu_s) for instance in instances),
+            group_indices(self.problem, instances),
             (),
             (1.0,) * len(instances),
         )
@@ -250,7 +252,7 @@ class _Trial:
             objectives=objectives,
             scores=tuple(self._scores) if ok else (),
             instances=len(self._objectives),
-            feedback=group_feedback(self._scoring.problem, self._scale.instances, objectives)
+            feedback=group_feedback(self._scoring.problem, self._scale.groups, objectives)
             if ok
             else feedback,
             cpu_s=cpu_s,
@@ -287,7 +289,8 @@ class _Trial:
         if self._scoring.beats_bound(instance, objective):
             text = f"objective {objective:.9g} is better than the bound {instance.bound:.9g}"
             return Status.IMPOSSIBLE, f"{self._name(index)}: {text}"
-        self._digest.update(msgspec.msgpack.encode(answer.value, enc_hook=_plain))
+        if self._race and index < self._race.stages[0]:
+            self._digest.update(msgspec.msgpack.encode(answer.value, enc_hook=_plain))
         self._objectives.append(objective)
         self._scores.append(self._scoring.score(instance, objective, self._scale.scale[index]))
         return None
@@ -318,17 +321,22 @@ def _plain(value: object) -> object:
     return value.tolist() if isinstance(value, np.ndarray) else repr(value)
 
 
-def group_feedback(problem: Problem, instances: Sequence[Instance], objectives: Iterable[float]) -> str:
+def group_indices(problem: Problem, instances: Sequence[Instance]) -> dict[str, list[int]]:
+    """Positions of the instances of each cell of the problem's instance grid, by the cell's label."""
+    groups: dict[str, list[int]] = {}
+    keys = problem.spec.report.group_by
+    for index, instance in enumerate(instances):
+        label = " ".join(f"{key}={instance.group[key]}" for key in keys if key in instance.group)
+        groups.setdefault(label, []).append(index)
+    return groups
+
+
+def group_feedback(problem: Problem, groups: Mapping[str, Sequence[int]], objectives: Sequence[float]) -> str:
     """The mean objective, and the groups of instances where it is worst, in words."""
-    values = np.fromiter(objectives, float)
     spec = problem.spec.objective
-    groups: dict[str, list[float]] = {}
-    for instance, value in zip(instances, values, strict=True):
-        label = " ".join(
-            f"{key}={instance.group[key]}" for key in problem.spec.report.group_by if key in instance.group
-        )
-        groups.setdefault(label, []).append(float(value))
-    ranked = sorted(groups, key=lambda label: -problem.sign * float(np.mean(groups[label])))
-    worst = "; ".join(f"{label}: {np.mean(groups[label]):.4g}" for label in ranked[:FEEDBACK_GROUPS] if label)
-    text = f"mean {spec.name} {values.mean():.6g} {spec.unit} over {len(values)} instances"
+    means = {label: sum(objectives[i] for i in indices) / len(indices) for label, indices in groups.items()}
+    ranked = sorted(means, key=lambda label: -problem.sign * means[label])
+    worst = "; ".join(f"{label}: {means[label]:.4g}" for label in ranked[:FEEDBACK_GROUPS] if label)
+    mean = sum(objectives) / len(objectives)
+    text = f"mean {spec.name} {mean:.6g} {spec.unit} over {len(objectives)} instances"
     return f"{text}; worst groups: {worst}" if worst else text

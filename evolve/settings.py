@@ -49,7 +49,7 @@ class PromotionSettings(_Strict, frozen=True):
 
     confidence: float = 0.95  # of the two-sided bootstrap interval of the paired difference
     resamples: int = 2000
-    share: float = 0.1  # instances decided for validation, at most this fraction of those on train
+    share: float = 0.15  # instances decided for validation, at most this fraction of those on train
     headroom: float = 0.8  # of each instance's CPU limit; a slower program is not promoted
 
 

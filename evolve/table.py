@@ -104,12 +104,17 @@ def _cells(row: Row, splits: Sequence[Split]) -> list[str]:
         if evaluation is None:
             cells += ["-", "-"]
         elif evaluation.ok:
-            cells += [f"{evaluation.objective:.4g}", f"{evaluation.score:.5f}"]
+            cells += [f"{evaluation.objective:.4g}", shown_score(evaluation)]
         else:
             cells += [str(evaluation.status), "-"]
     last = row.evaluations.get(splits[-1])
     cells.append(f"{1000 * last.cpu_s / max(last.instances, 1):.2f}" if last else "-")
     return cells
+
+
+def shown_score(evaluation: Evaluation) -> str:
+    """The normalised score to five places, without a minus before zero."""
+    return f"{round(evaluation.score, 5) + 0.0:.5f}"
 
 
 def difference(ours: Evaluation, theirs: Evaluation, confidence: float = 0.95) -> Interval | None:
@@ -254,8 +259,9 @@ def print_result(
     folder = result.folder
     console.print(f"The run lies in {folder}; its best program is {folder / 'best.py'}.", soft_wrap=True)
     console.print("Next:", style="bold")
+    changed = [(f"evolve diff {folder}", "what the last step changed")]
     for command, purpose in (
-        (f"evolve diff {folder}", "what the last step changed"),
+        *(changed if result.champion and result.champion.candidate.parents else []),
         (f"evolve lineage {folder}", "how it came about"),
         (f"evolve publish {folder} --to my_heuristic", "a module to import, with its proof"),
         (f"evolve resume {folder} --seconds {2 * result.elapsed_s:.0f}", "search on"),

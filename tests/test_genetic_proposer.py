@@ -172,7 +172,7 @@ def vary(operator: str, entry: str, parent: str, others: Sequence[str] = (), tri
     donors = [read(programs.parse(other), entry) for other in (parent, *others)]
     for seed in range(tries):
         draft = Draft(read(programs.parse(parent), entry), IMPORTS)
-        if OPERATORS[operator](Task(draft, donors, random.Random(seed))):
+        if OPERATORS[operator](Task(draft, donors, 1, random.Random(seed))):
             draft.commit()
             found.append(draft.source.text)
     return found

@@ -52,7 +52,7 @@ class Site:
     """An expression in its place: `holder.field`, or `holder.field[index]` where the field is a list.
 
     role: "value", "test" (decides a branch), "while" (a while test), "index", "bound" (of a range), "iter",
-        "call" (an argument of a function), "return" or "assign" (the whole right side).
+        "call" (an argument of a function), "return", "assign" or "augment" (the whole right side).
     depth: how many loops, comprehensions and lambdas it lies in.
     """
 
@@ -181,7 +181,7 @@ class _Interpreter:
         self.bind(node.target, kind if annotation.is_array and kind.is_array else annotation)
 
     def augmented(self, node: ast.AugAssign) -> None:
-        kind = self.visit(node, "value", -1, "value")
+        kind = self.visit(node, "value", -1, "augment")
         if isinstance(node.target, ast.Name):
             old = self.scope.get(node.target.id, UNKNOWN)
             self.bind(node.target, _binary(node.op, old, kind))

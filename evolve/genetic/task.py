@@ -15,15 +15,23 @@ from evolve.genetic.source import Definition, Source
 
 Item = TypeVar("Item")
 ROLE_WEIGHTS = {
-    "value": 1.0, "return": 1.2, "assign": 1.0, "call": 0.8, "test": 0.6, "keyword": 0.2, "index": 0.08,
+    "value": 1.0, "return": 1.2, "assign": 1.0, "call": 0.8, "test": 0.6, "keyword": 0.2, "index": 0.08, "augment": 0.3,
     "bound": 0.1, "owner": 0.1, "iter": 0.1, "while": 0.03, "target": 0.0, "statement": 0.0,
 }  # fmt: skip
+NEAR = 0.7  # how often a donor breeds; else it is a seed
 ACCEPTANCE = 4.0  # where the best place has less than 1/4 of a weight, an operator mostly declines
-LOOP_FREE_BONUS = 4.0  # a function without loops is a decision rule, one with loops its scaffold
+RULE_BONUS = 4.0  # a function without loops that returns ratings is a decision rule
+INDEX_MALUS = 0.4  # one that returns a position or a flag belongs to the machinery
 
 
-def preference(function: Definition) -> float:
-    return 1.0 if function.has_loop else LOOP_FREE_BONUS
+def preference(function: Definition, entry: str) -> float:
+    """How much a function is worth changing: a formula that rates something before its scaffold."""
+    returns = function.signature.returns.kind
+    if not function.has_loop and returns in ("vector", "float"):
+        return RULE_BONUS
+    if returns in ("int", "bool", "unknown") and function.name != entry:
+        return INDEX_MALUS
+    return 1.0
 
 
 def caution(site: Site) -> float:
@@ -36,11 +44,12 @@ def caution(site: Site) -> float:
 class Task:
     """One application of operators.
 
-    donors: programs to take building blocks from; those that breed first, then the seeds.
+    donors: programs to take building blocks from; first `near` that breed, then the seeds.
     """
 
     draft: Draft
     donors: Sequence[Source]
+    near: int
     rng: random.Random
 
     @property
@@ -60,7 +69,10 @@ class Task:
         return self.rng.choices(items, weights)[0] if items and sum(weights) > 0 else None
 
     def donor(self) -> Source | None:
-        return self.rng.choice(self.donors) if self.donors else None
+        """A program to take something from: more often one that breeds."""
+        near, far = self.donors[: self.near], self.donors[self.near :]
+        pool = near if near and (not far or self.rng.random() < NEAR) else far
+        return self.rng.choice(pool) if pool else None
 
     def functions(self) -> list[Definition]:
         return list(self.source.functions.values())
@@ -68,7 +80,7 @@ class Task:
     def function(self) -> Definition | None:
         """A function to change: bigger ones more often, decision rules more often than their scaffold."""
         pool = self.functions()
-        return self.pick(pool, [preference(d) * d.size**0.5 for d in pool])
+        return self.pick(pool, [preference(d, self.source.entry) * d.size**0.5 for d in pool])
 
     def site(
         self, accepts: Callable[[Site], bool], weigh: Callable[[Site], float] = lambda _: 1.0
@@ -78,7 +90,7 @@ class Task:
         weights: list[float] = []
         for definition in self.functions():
             sites = self.analysis(definition.name).sites
-            favour = preference(definition) / max(1, len(sites)) ** 0.5
+            favour = preference(definition, self.source.entry) / max(1, len(sites)) ** 0.5
             for site in sites:
                 if accepts(site):
                     places.append((definition.name, site))

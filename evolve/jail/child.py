@@ -45,7 +45,7 @@ class Channel:
 
     def _fill(self, size: int) -> None:
         while len(self.buffer) < size:
-            data = os.read(self.descriptor, 1 << 18)
+            data = os.read(self.descriptor, 1 << 16)
             if not data:
                 os._exit(0)  # the supervisor is gone
             self.buffer += data

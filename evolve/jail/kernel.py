@@ -71,8 +71,8 @@ def drop_privileges(to_nobody: bool) -> None:
     """Root loses its capabilities, and with `to_nobody` its name; an ordinary user has nothing to lose."""
     if os.geteuid() == 0 and to_nobody:
         os.setgroups([])
-        os.setresgid(65534, 65534, 65534)
-        os.setresuid(65534, 65534, 65534)
+        os.setgid(65534)
+        os.setuid(65534)
     if sys.platform == "linux":
         header = struct.pack("<Ii", _CAPABILITIES_V3, 0)
         _must(_libc.capset(header, bytes(24)), "capset")

@@ -1,4 +1,13 @@
-"""How strong a jail is: four named levels, each a set of layers."""
+"""How strong a jail is: four named levels, each a set of layers.
+
+full                the three below together
+landlock+seccomp    each child: an allow-list of some 45 system calls (no socket, process, thread, signal or
+                    writing open), and reading of Python's own files only. That a file exists, and its size, can
+                    still be seen; no content.
+bubblewrap+rlimits  all children: no network, no view of other processes, a read-only file system that holds
+                    Python alone
+rlimits             each child: limits on memory, descriptors, file size and CPU, and as root the user nobody
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from evolve.jail import wire
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 _OVERHEAD = 64  # bytes of a frame that are not the answer
 
 
@@ -24,6 +24,7 @@ class Pipe:
         self._largest = largest + _OVERHEAD
         self._outbox: deque[memoryview] = deque()
         self._inbox = bytearray()
+        self._chunk = memoryview(bytearray(_CHUNK))
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
 
@@ -41,13 +42,13 @@ class Pipe:
         if events[0][1] & select.POLLOUT:
             self._flush()
         try:
-            data = self._channel.recv(_CHUNK)
+            size = self._channel.recv_into(self._chunk)
         except BlockingIOError:
             return True
         except ConnectionError:
             return False
-        self._inbox += data
-        return bool(data)
+        self._inbox += self._chunk[:size]
+        return size > 0
 
     @property
     def has_frame(self) -> bool:

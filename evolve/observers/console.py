@@ -15,6 +15,7 @@ from evolve.journal import Entry, Placed
 from evolve.records import Evaluation, Promotion, Split, Status
 from evolve.run import Result, Run
 from evolve.search import DUPLICATE
+from evolve.table import shown_score
 
 REFRESH_S = 0.5
 PLAIN_S = 10.0  # between two lines where the output is no terminal
@@ -98,7 +99,9 @@ class ConsoleObserver:
         search = run.search
         bar = ProgressBar(total=1.0, completed=search.budget.spent(run.elapsed_s), width=60)
         head = Text(f"evolve  {run.problem.spec.title}   {_left(run)}", style="bold")
-        return Group(head, bar, _scores(run), self._counts(run), Text(), *self._events)
+        line = Table.grid()
+        line.add_row(bar)
+        return Group(head, line, _scores(run), self._counts(run), Text(), *self._events)
 
     def _counts(self, run: Run) -> Text:
         search = run.search
@@ -146,7 +149,7 @@ def _scores(run: Run) -> Table:
 def _cells(evaluation: Evaluation) -> tuple[str, str]:
     if not evaluation.ok:
         return str(evaluation.status), ""
-    return f"{evaluation.objective:.5g}", f"{evaluation.score:.5f}"
+    return f"{evaluation.objective:.5g}", shown_score(evaluation)
 
 
 def _left(run: Run) -> str:

@@ -19,13 +19,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
 from evolve import settings
 from evolve.errors import EvolveError, UsageError
-from evolve.journal import Journal
+from evolve.journal import FILE, Journal
 
 if TYPE_CHECKING:
     from evolve.journal import Entry
@@ -83,7 +83,8 @@ def summary(folder: Path, progress: Progress) -> str:
     if progress.error:
         return f"MLflow: {progress.error}; {again} tries again, the run itself is complete"
     if progress.done:
-        return f"MLflow: `evolve mlflow` shows this run at {link(progress)}"
+        opened = "" if _is_server(progress.store) else "`evolve mlflow` shows "
+        return f"MLflow: {opened}this run at {link(progress)}"
     return f"MLflow: {progress.mirrored} of {progress.total} entries so far; it goes on in the background"
 
 
@@ -92,10 +93,13 @@ def link(progress: Progress, port: int = PORT) -> str:
 
     That of an SQLite store is served while `evolve mlflow` runs.
     """
-    is_server = progress.store.startswith(("http://", "https://"))
-    base = progress.store.rstrip("/") if is_server else f"http://{HOST}:{port}"
+    base = progress.store.rstrip("/") if _is_server(progress.store) else f"http://{HOST}:{port}"
     view = f"viewStateShareKey={view_key(progress.parent_run_id)}&workflowType=machine_learning"
     return f"{base}/#/experiments/{progress.experiment_id}/runs?{view}"
+
+
+def _is_server(store: str) -> bool:
+    return store.startswith(("http://", "https://"))
 
 
 def view_key(parent_run_id: str) -> str:
@@ -251,18 +255,15 @@ def ui_command(store: str, port: int = PORT) -> list[str]:
     return [*command, "--backend-store-uri", store, "--artifacts-destination", root]
 
 
-def open_ui(store: str, port: int = PORT) -> int:
-    """Serve the MLflow UI until Ctrl-C; the server's exit code.
+def open_ui(store: str, port: int = PORT) -> NoReturn:
+    """Serve the MLflow UI until Ctrl-C. This process becomes the server, so that none is left behind.
 
     Raises:
         UsageError: see `ui_command`.
     """
-    with subprocess.Popen(ui_command(store, port), env=environment()) as server:
-        try:
-            return server.wait()
-        except KeyboardInterrupt:  # the server got it as well, and is closing
-            server.wait()
-            return 0
+    command = ui_command(store, port)
+    sys.stdout.flush()
+    os.execve(command[0], command, environment())
 
 
 # ---- the mirror's process
@@ -329,7 +330,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--parent", type=int, default=os.getppid(), help="the search is over when this process has gone"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not (options.run / FILE).is_file():
+        parser.error(f"{options.run}: no {FILE} there; give the folder of a run")
+    return options
 
 
 def _end_of(follow: bool, parent: int) -> Callable[[Journal], bool]:
@@ -351,7 +355,7 @@ def _persist(folder: Path, store: str, is_over: Callable[[Journal], bool]) -> in
         except Exception as error:  # MLflow, SQLAlchemy, requests and the disk each raise their own
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             if pause is None:
-                return _give_up(folder, store, f"{type(error).__name__} at {store}: {_first_line(error)}")
+                return _give_up(folder, store, f"the store {store} failed: {_brief(error)}")
             time.sleep(pause)
     raise AssertionError("unreachable")
 
@@ -362,8 +366,11 @@ def _give_up(folder: Path, store: str, reason: str) -> int:
     return 1
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:300]
+def _brief(error: Exception) -> str:
+    text = (str(error).splitlines() or [""])[0]
+    if "Max retries exceeded" in text:
+        return "no answer from the server"
+    return f"{type(error).__name__}: {text[:200]}"
 
 
 if __name__ == "__main__":

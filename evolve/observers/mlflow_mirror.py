@@ -194,21 +194,20 @@ class Mirror:
         """One nested run. Its end is written last: a run without one was cut short, and is written again."""
         candidate = self.journal.candidate(identity)
         train = self._train.get(identity)
-        run = self._nested.get(identity)
-        if run is None:
-            run = self.store.create(
-                self._key, _name(candidate), self._ms(at), self._marks(candidate, placement)
-            )
+        run = self._nested.get(identity) or self._open(candidate, placement, train, at)
         values = {"number": float(candidate.number)}
         if train:
             values |= {**train.values(), "cpu_s": train.cpu_s, "peak_mb": train.peak_mb}
         self.store.log(run.run, list(_points(values, self._ms(at), 0)))
-        diff = self._diff(candidate, train)
-        self.store.write(
-            run, {**candidate.files, "diff.html": diff, "feedback.txt": train.text if train else ""}
-        )
+        texts = {"diff.html": self._diff(candidate, train), "feedback.txt": train.text if train else ""}
+        self.store.write(run, {**candidate.files, **texts})
         self.store.end(run.run, self._ms(at))
         self._nested[identity] = replace(run, done=True)
+
+    def _open(self, candidate: Candidate, placement: Placement, train: Measured | None, at: float) -> Nested:
+        # its duration in the UI is the CPU time of its evaluation
+        began = self._ms(at - train.cpu_s if train else at)
+        return self.store.create(self._key, _name(candidate), began, self._marks(candidate, placement))
 
     def _marks(self, candidate: Candidate, placement: Placement) -> dict[str, str]:
         return {

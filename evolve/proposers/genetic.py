@@ -58,11 +58,12 @@ class GeneticProposer(Proposer):
             others = [self._source(member.candidate) for member in sample.inspirations]
         except ProgramError as error:
             return Proposal(number, "none", (parent.id,), None, str(error))
-        donors = _distinct([*others, *others, *self._seeds])
+        breeding = _distinct([*others])
+        donors = _distinct([*breeding, *self._seeds])
         reason = "no operator found anything to change"
         for _ in range(ATTEMPTS):
             draft = Draft(source, self.imports)
-            operators, note = _vary(draft, donors, rng)
+            operators, note = _vary(Task(draft, donors, len(breeding), rng))
             if not operators:
                 continue
             reason = self._fault(draft.source, source)
@@ -109,16 +110,16 @@ def _distinct(sources: Sequence[Source]) -> tuple[Source, ...]:
     return tuple({source.text: source for source in sources}.values())
 
 
-def _vary(draft: Draft, donors: Sequence[Source], rng: random.Random) -> tuple[list[str], str]:
-    """Apply one to three operators to a draft; the names of those that did something, and their notes."""
+def _vary(task: Task) -> tuple[list[str], str]:
+    """Apply one to three operators to the draft of a task; the names of those that did something, and their notes."""
     done: list[str] = []
     notes: list[str] = []
-    for _ in range(rng.choices((1, 2, 3), CHAIN)[0]):
-        name = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        note = OPERATORS[name](Task(draft, donors, rng))
-        if note and draft.commit():
+    for _ in range(task.rng.choices((1, 2, 3), CHAIN)[0]):
+        name = task.rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        note = OPERATORS[name](task)
+        if note and task.draft.commit():
             done.append(name)
             notes.append(note)
         else:
-            draft.undo()
+            task.draft.undo()
     return done, "; ".join(notes)

@@ -107,8 +107,8 @@ def _rounded(times: npt.ArrayLike) -> Ints:
 def generate(n: int, cell: Cell, p_kind: str, key: tuple[int, ...]) -> tuple[Ints, Ints]:
     """Draw processing times and due dates, int64 arrays of shape (n,).
 
-    With P = sum p, a due date is a uniform integer of [P (1 - TF - RDD/2), P (1 - TF + RDD/2)], and 0 if it
-    is negative. `key` names the stream of random words; equal arguments give equal instances.
+    With P = sum p of at least 5, a due date is a uniform integer of [P (1 - TF - RDD/2), P (1 - TF + RDD/2)],
+    and 0 if it is negative. `key` names the stream of random words; equal arguments give equal instances.
     """
     rdd, tf = cell
     bits = np.random.PCG64(np.random.SeedSequence([*key, n, rdd, tf, _P_KEYS[p_kind]]))
@@ -147,7 +147,7 @@ def _train() -> Iterator[Draw]:
 
 
 def _validation() -> Iterator[Draw]:
-    """200 instances on all cells, two in three in the cells with signal; shuffled, so that a prefix tells much."""
+    """200 instances on all cells, seven in ten in the cells with signal; shuffled, so that a prefix tells much."""
     drawn = [
         draw("validation", n, cell, repeat)
         for n, (often, seldom) in VALIDATION_REPEATS.items()
@@ -204,12 +204,17 @@ def instances(split: str) -> Iterable[Instance]:
             arguments={"p": item.p, "d": item.d},
             bound=0.0,
             group=item.group,
-            facts={"optimum": _optimum(item)},
+            facts={"optimum": optimum_of(item)},
             cpu_s=CPU_S.get(len(item.p)),
         )
 
 
-def _optimum(item: Draw) -> int:
+def optimum_of(item: Draw) -> int:
+    """The shipped optimum.
+
+    Raises:
+        EvaluatorError: there is none, or it was computed for other data.
+    """
     checksum, optimum = optima().get(item.name, ("nothing", 0))
     if checksum != item.checksum:
         raise EvaluatorError(

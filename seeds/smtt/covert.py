@@ -1,4 +1,4 @@
-"""COVERT: the largest cost over time goes first, with k = 2.
+"""COVERT: the largest cost over time goes first, with k = 3.
 
 Carroll (1965), "Heuristic sequencing of single and multiple component jobs": the index is max(0, 1 - slack
 / (k p)) / p, with slack max(0, d - p - t): the expected tardiness per unit of processing. Jobs with more
@@ -11,7 +11,7 @@ import numpy as np
 def priority(p: np.ndarray, d: np.ndarray, t: int) -> np.ndarray:
     """Priorities of the unscheduled jobs at time t, shape (m,); the smallest goes next."""
     slack = np.maximum(d - p - t, 0)
-    return -np.maximum(1 - slack / (2 * p), 0) / p
+    return -np.maximum(1 - slack / (3 * p), 0) / p
 
 
 def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:

@@ -20,14 +20,17 @@ from evolve.genetic.types import Type, fits, fits_shapeless, shapeless
 
 LOOP_DISCOUNT = 0.1  # a function called in a loop multiplies the cost of the program
 TOP_BONUS = 4.0
+BREEDER_BONUS = 4.0
+ENTRY_BONUS = 5.0  # what the entry itself does, and what has the type of its answer
 
 
 @dataclass(frozen=True)
 class Block:
-    """A function of some program."""
+    """A function of some program. weight: how likely it is taken, more if its program breeds."""
 
     owner: Source
     definition: Definition
+    weight: float
 
     @property
     def name(self) -> str:
@@ -46,15 +49,22 @@ def blocks(task: Task, caller: str) -> list[Block]:
     """Functions that `caller` may call without ending up in itself: of this program, then of the donors."""
     mine = task.source
     found: dict[frozenset[str], Block] = {}
-    for owner in (mine, *task.donors):
+    for rank, owner in enumerate((mine, *task.donors)):
+        weight = BREEDER_BONUS if 0 < rank <= task.near else 1.0
         for definition in owner.functions.values():
             needs = owner.needs(definition.name)
             if not definition.signature.parameters or (
                 caller in needs and owner.meaning(caller) == mine.meaning(caller)
             ):
                 continue
-            found.setdefault(owner.meaning(definition.name), Block(owner, definition))
+            meaning = owner.meaning(definition.name)
+            if meaning not in found:
+                found[meaning] = Block(owner, definition, weight)
     return list(found.values())
+
+
+def draw(task: Task, options: Sequence[Block]) -> Block | None:
+    return task.pick(options, [block.weight for block in options])
 
 
 def transformers(pool: Sequence[Block], kind: Type) -> list[tuple[Block, int]]:
@@ -146,30 +156,28 @@ def _worth(site: Site) -> float:
     return top * (1.0 if site.depth == 0 else LOOP_DISCOUNT)
 
 
-def _structure_place(task: Task) -> Place | None:
-    """An expression whose value is a whole piece of an answer; over all functions, by worth."""
-    found: list[tuple[str, Site]] = []
+def _answer_place(task: Task) -> Place | None:
+    """An expression whose value is a whole piece of an answer: most often one that the entry may return."""
+    entry = task.source.functions[task.source.entry].signature.returns
+    places: list[tuple[str, Site]] = []
+    weights: list[float] = []
     for definition in task.functions():
+        at_entry = ENTRY_BONUS if definition.name == task.source.entry else 1.0
         for site in task.analysis(definition.name).sites:
             if site.type.is_structure and site.role in ("return", "assign", "call", "value"):
-                found.append((definition.name, site))
-    pool = [item for item in found if item[1].type.items or item[1].type.kind == "named"] or found
-    chosen = task.pick(pool, [_worth(site) * (2.0 if f == task.source.entry else 1.0) for f, site in pool])
-    if chosen is None:
-        return None
-    return task.place(*chosen)
+                places.append((definition.name, site))
+                same = ENTRY_BONUS if fits(site.type, entry) else 1.0
+                weights.append(_worth(site) * at_entry * same)
+    chosen = task.pick(places, weights)
+    return None if chosen is None else task.place(*chosen)
 
 
 def compose(task: Task) -> str:
     """Wrap an expression of type T in a call of a function that takes and returns a T."""
-    place = _structure_place(task)
+    place = _answer_place(task)
     if place is None:
         return ""
-    options = transformers(blocks(task, place.function), place.seen.type)
-    if not options:
-        return ""
-    block, position = task.rng.choice(options)
-    new = call_block(task, block, place.seen.scope, {position: place.live.node})
+    new = _chained(task, place.live.node, blocks(task, place.function), place.seen)
     return "" if new is None else put(place, new)
 
 
@@ -197,9 +205,9 @@ def substitute_call(task: Task) -> str:
         if fits_shapeless(b.returns, task.source.functions[called.id].signature.returns)
         and not (b.owner is task.source and b.name == called.id)
     ]  # fmt: skip
-    if not pool:
+    block = draw(task, pool)
+    if block is None:
         return ""
-    block = task.rng.choice(pool)
     given = _given(task, block, place)
     if _is_whole_program(task, place) and block.name == task.source.entry:
         return ""
@@ -250,16 +258,16 @@ def _substitute_reference(task: Task) -> str:
         if [t for _, t, _ in b.parameters] == [t for _, t, _ in old.signature.parameters]
         and b.returns == old.signature.returns and b.definition is not old
     ]  # fmt: skip
-    if not pool:
+    block = draw(task, pool)
+    if block is None:
         return ""
-    block = task.rng.choice(pool)
     here = block.name if block.owner is task.source else task.draft.adopt(block.owner, block.name)
     return put(place, name(here)) if here else ""
 
 
 def select_best(task: Task) -> str:
     """`min((A, B), key=measure)`: keep the better of the old answer and another, judged by a function."""
-    place = _structure_place(task)
+    place = _answer_place(task)
     if place is None or (place.seen.depth > 0 and task.rng.random() < 0.9):
         return ""
     pool = blocks(task, place.function)
@@ -283,22 +291,30 @@ def select_best(task: Task) -> str:
 def _another_answer(task: Task, place: Place, pool: Sequence[Block]) -> ast.expr | None:
     """A second expression of the type: made by a function, or an old one passed through one."""
     kind, scope = place.seen.type, place.seen.scope
-    fresh = makers(pool, kind)
-    if fresh and task.rng.random() < 0.7:
-        made = call_block(task, task.rng.choice(fresh), scope, {})
+    maker = draw(task, makers(pool, kind))
+    if maker is not None and task.rng.random() < 0.7:
+        made = call_block(task, maker, scope, {})
         if made is not None:
-            return _chained(task, made, pool, kind, scope) if task.rng.random() < 0.5 else made
+            return _chained(task, made, pool, place.seen) if task.rng.random() < 0.5 else made
     names = [n for n, here in scope.items() if fits(here, kind)]
     start = name(task.rng.choice(names)) if names and task.rng.random() < 0.5 else clone(place.seen.node)
-    return _chained(task, start, pool, kind, scope)
+    return _chained(task, start, pool, place.seen)
 
 
-def _chained(task: Task, start: ast.expr, pool: Sequence[Block], kind: Type, scope: Scope) -> ast.expr | None:
-    options = transformers(pool, kind)
-    if not options:
+def _chained(task: Task, start: ast.expr, pool: Sequence[Block], site: Site) -> ast.expr | None:
+    """A call f(.., start, ..) of a function that keeps the type; seldom of one that was just called."""
+    options = transformers(pool, site.type)
+    near = {called(start), called(site.holder)}
+    chosen = task.pick(options, [block.weight * (0.1 if block.name in near else 1.0) for block, _ in options])
+    if chosen is None:
         return None
-    block, position = task.rng.choice(options)
-    return call_block(task, block, scope, {position: start})
+    block, position = chosen
+    return call_block(task, block, site.scope, {position: start})
+
+
+def called(node: ast.AST) -> str:
+    """The name of the function that a call calls; "" for anything else."""
+    return node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
 
 
 def extend_selection(task: Task) -> str:
@@ -328,13 +344,13 @@ def _is_selection(node: ast.AST) -> bool:
 
 def replace_answer(task: Task) -> str:
     """Start from another function's answer: a call that makes a T in place of an expression of type T."""
-    place = _structure_place(task)
+    place = _answer_place(task)
     if place is None or _is_whole_program(task, place):
         return ""
-    options = makers(blocks(task, place.function), place.seen.type)
-    if not options:
+    maker = draw(task, makers(blocks(task, place.function), place.seen.type))
+    if maker is None:
         return ""
-    new = call_block(task, task.rng.choice(options), place.seen.scope, {})
+    new = call_block(task, maker, place.seen.scope, {})
     return "" if new is None else put(place, new)
 
 
