@@ -244,6 +244,9 @@ class Search:
         if promotion.promoted:
             self.champion = self._challengers[evaluation.candidate]
             self.champion_validation = evaluation
+        elif not evaluation.ok and self.champion is not None:
+            # the verdict goes back: what fails or is clearly worse on unseen instances has no more children
+            self.archive.discard(evaluation.candidate)
         return promotion
 
     def _verdict(self, evaluation: Evaluation) -> Promotion:

@@ -10,9 +10,10 @@ from evolve.records import Member, Outcome, Placement, Sample, Status
 
 
 class Archive(ABC):
-    """Keeps members worth breeding from, and the best ever added.
+    """Keeps members worth breeding from, and the best of those added and not discarded.
 
-    A new archive implements `_place` (where a member goes), `sample` (who breeds next) and `members`.
+    A new archive implements `_place` (where a member goes), `_remove`, `sample` (who breeds next), `bar` and
+    `members`.
     It draws randomness from the generator passed in and from nowhere else, and it never evaluates.
     """
 
@@ -27,9 +28,19 @@ class Archive(ABC):
             self.best = member
         return self._place(member)
 
+    def discard(self, identity: str) -> None:
+        """Take a member out for good: validation has shown that it does not keep what it promised."""
+        self._remove(identity)
+        if self.best is not None and self.best.candidate.id == identity:
+            self.best = max(self.members(), key=lambda member: member.score, default=None)
+
     @abstractmethod
     def _place(self, member: Member) -> Placement:
         """Store an OK member, or reject it."""
+
+    @abstractmethod
+    def _remove(self, identity: str) -> None:
+        """Forget a member, wherever it is kept."""
 
     @abstractmethod
     def sample(self, number: int, rng: random.Random) -> Sample:

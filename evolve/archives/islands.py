@@ -84,13 +84,20 @@ class Islands(Archive):
         placement = self._islands[index].add(member)
         return Placement(placement.outcome, f"island {index}", placement.replaced)
 
+    def _remove(self, identity: str) -> None:
+        for island in self._islands:
+            island.members = [member for member in island.members if member.candidate.id != identity]
+
     def sample(self, number: int, rng: random.Random) -> Sample:
         self._migrate(number)
-        home = self._islands[number % len(self._islands)]
-        if not home:
+        peopled = [island for island in self._islands if island.members]
+        if not peopled:
             raise LookupError("the archive is empty: no seed could be evaluated")
+        home = self._islands[number % len(self._islands)]
+        if not home.members:
+            home = peopled[number % len(peopled)]
         parent = home.tournament(self._settings.tournament, rng)
-        drawn = [rng.choice(self._islands).tournament(2, rng) for _ in range(self._settings.inspirations)]
+        drawn = [rng.choice(peopled).tournament(2, rng) for _ in range(self._settings.inspirations)]
         others = {other.candidate.id: other for other in drawn if other.candidate.id != parent.candidate.id}
         return Sample(
             parent, tuple(sorted(others.values(), key=lambda other: (-other.score, other.candidate.number)))

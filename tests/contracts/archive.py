@@ -43,6 +43,18 @@ class ArchiveContract:
         assert archive.best is max(members, key=lambda each: each.score)
         assert archive.best in list(archive.members())
 
+    def test_what_is_discarded_is_gone_and_the_next_best_takes_over(self) -> None:
+        archive = self.make()
+        for each in crowd(40):
+            archive.add(each)
+        for _ in range(5):
+            best = archive.best
+            assert best is not None
+            archive.discard(best.candidate.id)
+            left = list(archive.members())
+            assert best not in left
+            assert archive.best is max(left, key=lambda each: each.score)
+
     def test_a_placement_says_what_happened(self) -> None:
         archive = self.make()
         for each in crowd(200):
