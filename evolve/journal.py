@@ -75,7 +75,7 @@ class Journal:
         self.path = path
         self._database = database
         self._dictionary = bytes(self.meta_bytes("dictionary"))
-        self._seq = self._last_seq()
+        self._seq = self.last_seq()
         self._lock: TextIO | None = None
 
     @classmethod
@@ -224,12 +224,14 @@ class Journal:
         self._database.execute(f"INSERT INTO promotions VALUES ({', '.join('?' * len(row))})", row)
 
     def entries(self, after: int = 0) -> Iterator[Entry]:
-        """All entries with seq > `after`, in order."""
+        """All entries with seq > `after`, in order, up to the newest one at the time of the call."""
+        # entries are committed in their order: up to this one no table lacks any
+        span = (after, self.last_seq())
         streams = (
-            self._proposals(after),
-            self._evaluations(after),
-            self._placements(after),
-            self._promotions(after),
+            self._proposals(span),
+            self._evaluations(span),
+            self._placements(span),
+            self._promotions(span),
         )
         pending = [next(stream, None) for stream in streams]
         while any(entry is not None for entry in pending):
@@ -261,8 +263,8 @@ class Journal:
         assert candidate is not None
         return candidate
 
-    def _proposals(self, after: int) -> Iterator[Entry]:
-        for row in self._rows("proposals", after):
+    def _proposals(self, span: tuple[int, int]) -> Iterator[Entry]:
+        for row in self._rows("proposals", span):
             yield Entry(row["seq"], row["at"], self._read_proposal(row))
 
     def _read_proposal(self, row: sqlite3.Row) -> Proposal:
@@ -275,8 +277,8 @@ class Journal:
             )
         return Proposal(row["number"], row["operator"], parents, candidate, row["reason"])
 
-    def _evaluations(self, after: int) -> Iterator[Entry]:
-        for row in self._rows("evaluations", after):
+    def _evaluations(self, span: tuple[int, int]) -> Iterator[Entry]:
+        for row in self._rows("evaluations", span):
             record = Evaluation(
                 candidate=row["candidate"],
                 split=Split(row["split"]),
@@ -293,22 +295,24 @@ class Journal:
             )
             yield Entry(row["seq"], row["at"], record)
 
-    def _placements(self, after: int) -> Iterator[Entry]:
-        for row in self._rows("placements", after):
+    def _placements(self, span: tuple[int, int]) -> Iterator[Entry]:
+        for row in self._rows("placements", span):
             placement = Placement(Outcome(row["outcome"]), row["cell"], row["replaced"])
             yield Entry(row["seq"], row["at"], Placed(row["candidate"], placement))
 
-    def _promotions(self, after: int) -> Iterator[Entry]:
-        for row in self._rows("promotions", after):
+    def _promotions(self, span: tuple[int, int]) -> Iterator[Entry]:
+        for row in self._rows("promotions", span):
             values = dict(row)
             seq, at = values.pop("seq"), values.pop("at")
             values["promoted"] = bool(values["promoted"])
             yield Entry(seq, at, Promotion(**values))
 
-    def _rows(self, table: str, after: int) -> Iterator[sqlite3.Row]:
-        return iter(self._database.execute(f"SELECT * FROM {table} WHERE seq > ? ORDER BY seq", (after,)))
+    def _rows(self, table: str, span: tuple[int, int]) -> Iterator[sqlite3.Row]:
+        where = "WHERE seq > ? AND seq <= ? ORDER BY seq"
+        return iter(self._database.execute(f"SELECT * FROM {table} {where}", span))
 
-    def _last_seq(self) -> int:
+    def last_seq(self) -> int:
+        """The place of the newest entry; 0 while there is none."""
         tables = ("proposals", "evaluations", "placements", "promotions")
         union = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in tables)
         return int(self._database.execute(f"SELECT coalesce(max(seq), 0) FROM ({union})").fetchone()[0])

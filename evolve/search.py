@@ -60,7 +60,8 @@ class Search:
         self.founders: dict[str, Member] = {}
         self.impossible: list[Evaluation] = []
         self._proposer = proposer
-        self._to_found = list(founders)
+        # two seeds may be the same program
+        self._to_found = list({candidate.id: candidate for candidate in founders}.values())
         self._awaited = {candidate.id for candidate in founders}
         self._known: set[str] = set()
         self._pending: dict[tuple[str, Split], Task] = {}

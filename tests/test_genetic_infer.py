@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from evolve import program as programs
-from evolve.genetic.infer import Analysis
+from evolve.genetic.places import Analysis
 from evolve.genetic.source import read
 from evolve.genetic.types import BOOL, FLOAT, INT, Type, fits, from_annotation, list_of, vector
 from tests.genetic_programs import DESCENT, DISPATCH, GRAPH, PACKING

@@ -7,8 +7,8 @@ import builtins
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from evolve.genetic.infer import Site, Slot
 from evolve.genetic.nodes import clone
+from evolve.genetic.places import Site, Slot
 from evolve.genetic.source import Definition, Source
 
 _BUILTINS = frozenset(dir(builtins))

@@ -12,8 +12,8 @@ import random
 from collections.abc import Callable, Collection, Sequence
 
 from evolve.genetic.draft import Draft
-from evolve.genetic.infer import Scope
 from evolve.genetic.nodes import binary, call, compare, function_of, method, name, number
+from evolve.genetic.places import Scope
 from evolve.genetic.types import BOOL, FLOAT, INT, Type, fits, mask, vector
 
 UNUSED_BONUS = 2.5  # a parameter that a function ignores is where an idea may be missing
@@ -94,8 +94,8 @@ class Grower:
         return form(want.dim, depth - 1)
 
     def partner(self, dim: str, depth: int) -> ast.expr:
-        """A vector or, about as often, a number that is broadcast."""
-        if self.rng.random() < 0.55:
+        """A vector or, less often, a number that is broadcast."""
+        if self.rng.random() < 0.65:
             grown = self.vector(vector(dim), depth)
             if grown is not None:
                 return grown

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from evolve.genetic.infer import Analysis, Globals, Signature, analyse, signature
+from evolve.genetic.infer import analyse
 from evolve.genetic.nodes import names_bound, names_loaded, size, walk
+from evolve.genetic.places import Analysis, Globals, Signature, signature
 from evolve.genetic.types import BOOL, FLOAT, INT, STR, UNKNOWN, Type
 
 _LITERALS: dict[type, Type] = {bool: BOOL, int: INT, float: FLOAT, str: STR}

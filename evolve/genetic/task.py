@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from evolve.genetic.draft import Draft
 from evolve.genetic.grow import Grower
-from evolve.genetic.infer import Analysis, Scope, Site, Slot
+from evolve.genetic.places import Analysis, Scope, Site, Slot
 from evolve.genetic.source import Definition, Source
 
 Item = TypeVar("Item")

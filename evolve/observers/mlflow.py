@@ -282,7 +282,7 @@ class _Reporter:
             self.write(mirror, done=False)
 
     def write(self, mirror: Mirror, done: bool) -> None:
-        total = max(mirror.seq, mirror.journal._last_seq())
+        total = max(mirror.seq, mirror.journal.last_seq())
         progress = Progress(self._store, mirror.seq, total, mirror.store.experiment, mirror.parent, done=done)
         progress.save(mirror.folder)
         self._next = self._clock() + REPORT_S

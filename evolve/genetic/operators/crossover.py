@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 
-from evolve.genetic.infer import Scope, Site, Slot
 from evolve.genetic.nodes import clone, names_bound, names_loaded, short, size
 from evolve.genetic.operators.expressions import can_grow, put
+from evolve.genetic.places import Scope, Site, Slot
 from evolve.genetic.source import Source
 from evolve.genetic.task import ROLE_WEIGHTS, Task
 from evolve.genetic.types import Type, shapeless

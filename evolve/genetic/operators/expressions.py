@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import math
 
-from evolve.genetic.grow import constant, round_off
-from evolve.genetic.infer import Analysis, Site
+from evolve.genetic.grow import Grower, constant, round_off
 from evolve.genetic.nodes import binary, call, clone, compare, literal, name, number, short, walk
+from evolve.genetic.places import Analysis, Site
 from evolve.genetic.task import Place, Task
 from evolve.genetic.types import FLOAT, Type, fits
 
@@ -181,43 +181,63 @@ def insert_term(task: Task) -> str:
     if place is None:
         return ""
     kind, old, rng = place.seen.type, place.live.node, task.rng
-    grower, depth = task.grower(place.seen.scope, place.function), rng.choice((0, 1, 1, 2))
+    grower = task.grower(place.seen.scope, place.function)
     if kind.kind == "int" and _must_be_whole(place.seen):
-        term = grower.integer(depth)
-        return put(place, binary(old, rng.choice((ast.Add, ast.Sub))(), term))
-    array = kind.kind == "vector"
-    term = grower.partner(kind.dim, depth) if array else grower.scalar(depth)
-    form = rng.choices(("+", "-", "*", "/", "max", "min", "choice"), (5, 3, 3, 2, 3, 2, 2))[0]
-    if array and not grower.numpy and form in ("max", "min", "choice"):
+        return put(place, binary(old, rng.choice((ast.Add, ast.Sub))(), grower.integer(rng.choice((0, 1)))))
+    forms = ("nudge", "+", "-", "*", "/", "max", "min", "choice")
+    form = rng.choices(forms, (8, 3, 3, 3, 2, 3, 2, 2))[0]
+    if kind.kind == "vector" and not grower.numpy and form in ("max", "min", "choice"):
         return ""
-    return put(place, _combined(task, place, form, old, term))
+    return put(place, _combined(grower, kind, form, old))
 
 
 def _must_be_whole(site: Site) -> bool:
     return site.role in ("assign", "return", "call") or not isinstance(site.holder, (ast.BinOp, ast.Compare))
 
 
-def _combined(task: Task, place: Place, form: str, old: ast.expr, term: ast.expr) -> ast.expr:
-    grower, kind, rng = task.grower(place.seen.scope, place.function), place.seen.type, task.rng
-    array = kind.kind == "vector"
-    if form == "choice" and array:
-        test = grower.mask(kind.dim, 1) or compare(clone(old), ast.Gt(), grower.partner(kind.dim, 0))
-        sides = (old, term) if rng.random() < 0.5 else (term, old)
-        return call(f"{grower.numpy}.where", test, *sides)
+def _combined(grower: Grower, kind: Type, form: str, old: ast.expr) -> ast.expr:
+    """The old expression, of type `kind`, and a new term; numpy is at hand if a form of arrays needs it."""
+    array, rng = kind.kind == "vector", grower.rng
+    term = (
+        grower.partner(kind.dim, rng.choice((0, 1, 1, 2)))
+        if array
+        else grower.scalar(rng.choice((0, 1, 1, 2)))
+    )
+    if form == "nudge":
+        return _nudged(grower, kind, old, term)
     if form == "choice":
-        return ast.IfExp(grower.test(1), old, term)
+        return _chosen(grower, kind, old, term)
     if form in ("max", "min"):
         return call(f"{grower.numpy}.{form}imum" if array else form, old, term)
     if form == "/":
         flip = rng.random() < 0.3 and not isinstance(term, ast.Constant)
-        return (
-            binary(term, ast.Div(), grower.denominator(old))
-            if flip
-            else binary(old, ast.Div(), grower.denominator(term))
-        )
+        above, below = (term, old) if flip else (old, term)
+        return binary(above, ast.Div(), grower.denominator(below))
     if literal(term) == (1 if form == "*" else 0):
         term = number(2)
     return binary(old, {"+": ast.Add, "-": ast.Sub, "*": ast.Mult}[form](), term)
+
+
+def _nudged(grower: Grower, kind: Type, old: ast.expr, term: ast.expr) -> ast.expr:
+    """A small change: plus a fraction of a term, or times about 1. Good rules are improved by small steps."""
+    share, rng = round_off(math.exp(grower.rng.uniform(math.log(0.02), math.log(1.0)))), grower.rng
+    operator: ast.operator = ast.Add() if rng.random() < 0.6 else ast.Sub()
+    if isinstance(term, ast.Constant):
+        return binary(old, operator, term)
+    if rng.random() < 0.7:
+        return binary(old, operator, binary(number(share), ast.Mult(), term))
+    below = grower.denominator(grower.partner(kind.dim, 0) if kind.kind == "vector" else grower.scalar(0))
+    ratio = binary(binary(number(share), ast.Mult(), term), ast.Div(), below)
+    return binary(old, ast.Mult(), binary(number(1), operator, ratio))
+
+
+def _chosen(grower: Grower, kind: Type, old: ast.expr, term: ast.expr) -> ast.expr:
+    """Either the old expression or the term, by a grown test."""
+    if kind.kind != "vector":
+        return ast.IfExp(grower.test(1), old, term)
+    test = grower.mask(kind.dim, 1) or compare(clone(old), ast.Gt(), grower.partner(kind.dim, 0))
+    sides = (old, term) if grower.rng.random() < 0.5 else (term, old)
+    return call(f"{grower.numpy}.where", test, *sides)
 
 
 def hoist(task: Task) -> str:

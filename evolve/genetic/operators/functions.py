@@ -11,9 +11,9 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evolve.genetic.infer import Scope, Site
 from evolve.genetic.nodes import call, children, clone, function_of, name, short, walk
 from evolve.genetic.operators.expressions import put
+from evolve.genetic.places import Scope, Site
 from evolve.genetic.source import Definition, Source
 from evolve.genetic.task import Place, Task
 from evolve.genetic.types import Type, fits, fits_shapeless, shapeless

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 
-from evolve.genetic.infer import Slot
 from evolve.genetic.nodes import (
     assign,
     binary,
@@ -19,6 +18,7 @@ from evolve.genetic.nodes import (
     short,
     size,
 )
+from evolve.genetic.places import Slot
 from evolve.genetic.task import Place, Task
 from evolve.genetic.types import FLOAT, Type, vector
 

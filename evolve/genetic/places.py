@@ -1,0 +1,95 @@
+"""What inference finds in a function: its expressions and statements, each with where it stands."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from evolve.genetic.types import UNKNOWN, Type, from_annotation
+
+Scope = Mapping[str, Type]
+"""The types of the local names that an expression or a statement may use."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A function's parameters (name, type, whether it has a default) and what it returns."""
+
+    parameters: tuple[tuple[str, Type, bool], ...]
+    returns: Type
+
+    @property
+    def required(self) -> int:
+        return sum(not default for _, _, default in self.parameters)
+
+
+@dataclass(slots=True)
+class Site:
+    """An expression in its place: `holder.field`, or `holder.field[index]` where the field is a list.
+
+    role: "value", "test" (decides a branch), "while" (a while test), "index", "bound" (of a range), "iter",
+        "call" (an argument of a function), "return", "assign" or "augment" (the whole right side).
+    depth: how many loops, comprehensions and lambdas it lies in.
+    """
+
+    holder: ast.AST
+    field: str
+    index: int
+    node: ast.expr
+    type: Type
+    scope: Scope
+    role: str
+    depth: int
+
+    def replace(self, new: ast.expr) -> None:
+        if self.index < 0:
+            setattr(self.holder, self.field, new)
+        else:
+            getattr(self.holder, self.field)[self.index] = new
+
+
+@dataclass(slots=True)
+class Slot:
+    """A statement in its block, with the names it may use."""
+
+    block: list[ast.stmt]
+    index: int
+    scope: Scope
+    depth: int
+    pinned: frozenset[str]  # names that steer a surrounding while loop
+
+    @property
+    def node(self) -> ast.stmt:
+        return self.block[self.index]
+
+
+@dataclass
+class Analysis:
+    """All expressions and statements of one function, in the order of evaluation."""
+
+    sites: list[Site] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
+    unbound: list[str] = field(default_factory=list)
+
+
+def signature(node: ast.FunctionDef) -> Signature:
+    """The signature by annotations; without parameters if it has *args, **kwargs or keyword-only ones."""
+    spec = node.args
+    if spec.vararg or spec.kwarg or spec.kwonlyargs:
+        return Signature((), UNKNOWN)
+    plain = [*spec.posonlyargs, *spec.args]
+    first_default = len(plain) - len(spec.defaults)
+    parameters = tuple(
+        (a.arg, from_annotation(a.annotation), i >= first_default) for i, a in enumerate(plain)
+    )
+    return Signature(parameters, from_annotation(node.returns))
+
+
+@dataclass(frozen=True)
+class Globals:
+    """What the top level of a program binds: functions, modules (name -> module) and other names."""
+
+    functions: Mapping[str, Signature]
+    modules: Mapping[str, str]
+    values: Mapping[str, Type]
