@@ -103,6 +103,7 @@ class Search:
     def proposed(self, proposal: Proposal) -> None:
         """Take note of a proposal; if it has a candidate, its evaluation is begun."""
         self.proposals = proposal.number
+        self.archive.advance(proposal.number)
         candidate = proposal.candidate
         if self._to_found:
             self._to_found.pop(0)

@@ -29,18 +29,18 @@ class BudgetSettings(_Strict, frozen=True):
 class ArchiveSettings(_Strict, frozen=True):
     """Islands of the best programs each (see archives/islands.py)."""
 
-    islands: int = 3
-    size: int = 24  # members an island holds
-    tournament: int = 4  # members drawn for one parent; the best of them breeds
+    islands: int = 6
+    size: int = 12  # members an island holds
+    tournament: int = 2  # members drawn for one parent; the best of them breeds
     inspirations: int = 3  # further members shown to the proposer
-    migrate_every: int = 200  # proposals between two migrations; 0 = never
+    patience: int = 80  # proposals without a better best after which an island starts anew; 0 = never
 
 
 class RacingSettings(_Strict, frozen=True):
     """After each stage a candidate that is already worse than what it must beat is stopped."""
 
     enabled: bool = True
-    stages: tuple[int, ...] = (8, 24)  # instances after which to look
+    stages: tuple[int, ...] = (8, 16, 32)  # instances after which to look
     confidence: float = 0.95  # of the one-sided paired test
 
 
@@ -165,7 +165,7 @@ def _check_ranges(settings: Settings) -> None:
         ("archive.size", settings.archive.size, 1, 10**6),
         ("archive.tournament", settings.archive.tournament, 1, 10**6),
         ("archive.inspirations", settings.archive.inspirations, 0, 100),
-        ("archive.migrate_every", settings.archive.migrate_every, 0, 10**9),
+        ("archive.patience", settings.archive.patience, 0, 10**9),
         ("racing.confidence", settings.racing.confidence, 0.5, 0.9999),
         ("promotion.confidence", settings.promotion.confidence, 0.5, 0.9999),
         ("promotion.resamples", settings.promotion.resamples, 100, 10**6),

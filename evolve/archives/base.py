@@ -34,6 +34,13 @@ class Archive(ABC):
         if self.best is not None and self.best.candidate.id == identity:
             self.best = max(self.members(), key=lambda member: member.score, default=None)
 
+    def advance(self, number: int) -> None:  # noqa: B027 - most archives have nothing to do
+        """Proposal `number` was made: the moment for migrations and resets.
+
+        They happen here and not in `sample`, because a resumed run repeats the proposals from its journal
+        without sampling again.
+        """
+
     @abstractmethod
     def _place(self, member: Member) -> Placement:
         """Store an OK member, or reject it."""
@@ -44,7 +51,11 @@ class Archive(ABC):
 
     @abstractmethod
     def sample(self, number: int, rng: random.Random) -> Sample:
-        """Draw a parent and inspirations for proposal `number`; raises LookupError while empty."""
+        """Draw a parent and inspirations for proposal `number`, changing nothing.
+
+        Raises:
+            LookupError: the archive is empty.
+        """
 
     @abstractmethod
     def bar(self, number: int) -> Member | None:

@@ -1,18 +1,21 @@
-"""Islands: several small populations that breed apart and exchange their best now and then.
+"""Islands: several small populations that breed apart, and start anew where they are stuck.
 
 Island models keep diversity by isolation (Whitley, Rana and Heckendorn, 1999); the archive of FunSearch
-(Romera-Paredes et al., 2023) is one.
+(Romera-Paredes et al., 2023), which resets its worst islands, is one.
 """
 
 from __future__ import annotations
 
 import bisect
+import math
 import random
 from collections.abc import Iterator
 
 from evolve.archives.base import Archive
 from evolve.records import Member, Outcome, Placement, Sample
 from evolve.settings import ArchiveSettings
+
+PROGRESS = 0.02  # a best member is clearly better if it takes this share of the way that is left to the bound
 
 
 class Island:
@@ -21,6 +24,8 @@ class Island:
     def __init__(self, size: int) -> None:
         self._size = size
         self.members: list[Member] = []
+        self.stale = 0  # proposals bred here since the best member became clearly better
+        self._mark = -math.inf  # score of the best member then
 
     def __len__(self) -> int:
         return len(self.members)
@@ -54,6 +59,11 @@ class Island:
 
     def _insert(self, member: Member) -> None:
         bisect.insort(self.members, member, key=lambda other: (-other.score, other.candidate.number))
+        if self.members[0] is member and member.score > self._mark + PROGRESS * max(1 - self._mark, 0):
+            self._mark, self.stale = member.score, 0
+
+    def clear(self) -> None:
+        self.members, self.stale, self._mark = [], 0, -math.inf
 
     def tournament(self, contestants: int, rng: random.Random) -> Member:
         """The best of `contestants` members drawn with replacement."""
@@ -63,21 +73,38 @@ class Island:
 class Islands(Archive):
     """Proposal number k breeds on island k mod islands, and its child belongs there.
 
-    Every `migrate_every` proposals the best member of each island is offered to the next (a ring).
+    An island whose best has not changed for `patience` proposals, and is not the best of all, starts anew: in
+    turns from the founders alone, which finds other ways up, and with the best of all added, which follows
+    the best way from another place.
     """
 
     def __init__(self, settings: ArchiveSettings) -> None:
         super().__init__()
         self._settings = settings
         self._islands = [Island(settings.size) for _ in range(settings.islands)]
-        self._epoch = 0
+        self._founders: list[Member] = []
+        self._resets = 0
 
     def found(self, members: list[Member]) -> None:
         """Put every founder on every island."""
+        self._founders = members
         for member in members:
             self.add(member)
             for island in self._islands:
                 island.add(member)
+
+    def advance(self, number: int) -> None:
+        home = self._islands[number % len(self._islands)]
+        home.stale += 1
+        patience = self._settings.patience
+        if patience and home.stale >= patience and self.best is not None and self.best not in home.members:
+            self._restart(home, self.best)
+
+    def _restart(self, island: Island, best: Member) -> None:
+        self._resets += 1
+        island.clear()
+        for member in (*self._founders, *([] if self._resets % 2 else [best])):
+            island.add(member)
 
     def _place(self, member: Member) -> Placement:
         index = member.candidate.number % len(self._islands)
@@ -89,7 +116,6 @@ class Islands(Archive):
             island.members = [member for member in island.members if member.candidate.id != identity]
 
     def sample(self, number: int, rng: random.Random) -> Sample:
-        self._migrate(number)
         peopled = [island for island in self._islands if island.members]
         if not peopled:
             raise LookupError("the archive is empty: no seed could be evaluated")
@@ -114,15 +140,6 @@ class Islands(Archive):
                 if member.candidate.id not in known:
                     known.add(member.candidate.id)
                     yield member
-
-    def _migrate(self, number: int) -> None:
-        every = self._settings.migrate_every
-        if not every or number // every <= self._epoch:
-            return
-        self._epoch = number // every
-        bests = [island.members[0] for island in self._islands if island.members]
-        for index, best in enumerate(bests):
-            self._islands[(index + 1) % len(self._islands)].add(best)
 
 
 def _length(member: Member) -> int:

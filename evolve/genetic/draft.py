@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from evolve.genetic.nodes import clone
+from evolve.genetic.nodes import clone, size
 from evolve.genetic.places import Site, Slot
 from evolve.genetic.source import Definition, Source
 
@@ -58,6 +58,11 @@ class Draft:
         self._open.clear()
         self._start = self.source = _plainly_named(self.source)
         return True
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """New and old number of nodes of each open function without loops."""
+        opened = [(node, self.source.functions[name]) for name, (node, _) in self._open.items()]
+        return [(size(node), old.size) for node, old in opened if not old.has_loop]
 
     def undo(self) -> None:
         """Forget everything since the last commit."""

@@ -1,7 +1,9 @@
 """Growing random expressions of a wanted type from the names in scope.
 
 Grown code is meant to run: a denominator is kept away from zero, a root gets no negative number, an exponent
-is bounded. Depths are small, because a child should differ from its parent by one idea.
+is bounded. Depths are small, because a child should differ from its parent by one idea. Sums, extremes and
+choices, which leave the unit of their operands alone, are more likely than products, after dimensionally aware
+genetic programming (Keijzer and Babovic, EuroGP 1999), although no unit is known here.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from evolve.genetic.types import BOOL, FLOAT, INT, Type, fits, mask, vector
 UNUSED_BONUS = 2.5  # a parameter that a function ignores is where an idea may be missing
 ROUND_NUMBERS = (0.5, 2, 3, 0.1, 0.25, 1.5, 4, 5, 10, 1)
 REDUCTIONS = ("mean", "max", "min", "sum", "std")
-_SIGNS = (ast.Add, ast.Sub, ast.Mult)
 _ORDERS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 Form = str
 
@@ -89,8 +90,8 @@ class Grower:
             return None
         if want.items or depth <= 0 or not self.numpy or self.rng.random() < 0.2:
             return self.draw(names)
-        forms = (self._arithmetic, self._ratio, self._extreme, self._choice, self._bend)
-        form = self.rng.choices(forms, (10, 4, 6, 3, 3))[0]
+        forms = (self._sum, self._extreme, self._choice, self._scaled, self._product, self._ratio, self._bend)
+        form = self.rng.choices(forms, (10, 6, 3, 4, 1.5, 2.5, 2))[0]
         return form(want.dim, depth - 1)
 
     def partner(self, dim: str, depth: int) -> ast.expr:
@@ -104,10 +105,20 @@ class Grower:
     def _some(self, dim: str, depth: int) -> ast.expr:
         return self.vector(vector(dim), depth) or self.scalar(depth, dim)
 
-    def _arithmetic(self, dim: str, depth: int) -> ast.expr:
-        operator = self.rng.choices(_SIGNS, (4, 3, 3))[0]()
+    def _sum(self, dim: str, depth: int) -> ast.expr:
+        operator = self.rng.choices((ast.Add, ast.Sub), (5, 4))[0]()
         left, right = self._operands(dim, depth)
         return binary(left, operator, right)
+
+    def _product(self, dim: str, depth: int) -> ast.expr:
+        left, right = self._operands(dim, depth)
+        return binary(left, ast.Mult(), right)
+
+    def _scaled(self, dim: str, depth: int) -> ast.expr:
+        """Times a number or a ratio: the unit stays what it was."""
+        if self.rng.random() < 0.5:
+            return binary(number(constant(self.rng)), ast.Mult(), self._some(dim, depth))
+        return binary(self._some(dim, depth), ast.Mult(), self._ratio(dim, depth - 1))
 
     def _operands(self, dim: str, depth: int) -> tuple[ast.expr, ast.expr]:
         return self.pair(lambda: self._some(dim, depth), lambda: self.partner(dim, depth))

@@ -23,6 +23,7 @@ from evolve.records import Candidate, Proposal, Sample
 MAX_GROWTH = 400  # nodes that a program may have over the largest seed
 ATTEMPTS = 12
 CHAIN = (0.72, 0.2, 0.08)  # chances of one, two, three operators in sequence
+ROOMY = 80  # nodes from which on a function that grows is given up more and more often
 CACHE = 512  # parsed programs that are kept
 CHILDREN = 64  # proposals that are kept until they breed
 
@@ -111,15 +112,21 @@ def _distinct(sources: Sequence[Source]) -> tuple[Source, ...]:
 
 
 def _vary(task: Task) -> tuple[list[str], str]:
-    """Apply one to three operators to the draft of a task; the names of those that did something, and their notes."""
+    """Apply one to three operators to a draft; the names of those that did something, and their notes."""
     done: list[str] = []
     notes: list[str] = []
     for _ in range(task.rng.choices((1, 2, 3), CHAIN)[0]):
         name = task.rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         note = OPERATORS[name](task)
-        if note and task.draft.commit():
+        if note and task.rng.random() >= _crowding(task.draft) and task.draft.commit():
             done.append(name)
             notes.append(note)
         else:
             task.draft.undo()
     return done, "; ".join(notes)
+
+
+def _crowding(draft: Draft) -> float:
+    """How likely a change is given up because it makes a function grow that is large for a formula."""
+    grown = [new for new, old in draft.sizes() if new > old]
+    return min(0.9, max(0.0, (max(grown, default=0) - ROOMY) / ROOMY))

@@ -72,6 +72,15 @@ class ArchiveContract:
             two.add(each)
         for number in range(51, 400):
             assert one.sample(number, random.Random(number)) == two.sample(number, random.Random(number))
+            one.advance(number)
+            two.advance(number)
+
+    def test_sampling_changes_nothing(self) -> None:
+        archive = self.make()
+        for each in crowd(50):
+            archive.add(each)
+        first = [archive.sample(number, random.Random(number)) for number in range(51, 150)]
+        assert first == [archive.sample(number, random.Random(number)) for number in range(51, 150)]
 
     def test_samples_are_members_and_the_parent_is_no_inspiration(self) -> None:
         archive = self.make()

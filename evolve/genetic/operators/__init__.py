@@ -52,7 +52,7 @@ WEIGHTS: Mapping[str, float] = {
     "change test": 2,
     "cross subtree": 14,
     "cross block": 1.5,
-    "cross function": 6,
+    "cross function": 3,
     "compose": 18,
     "decompose": 2.5,
     "substitute call": 7,

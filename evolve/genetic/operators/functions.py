@@ -345,8 +345,8 @@ def _is_selection(node: ast.AST) -> bool:
 def replace_answer(task: Task) -> str:
     """Start from another function's answer: a call that makes a T in place of an expression of type T."""
     place = _answer_place(task)
-    if place is None or _is_whole_program(task, place):
-        return ""
+    if place is None or isinstance(place.seen.node, ast.Name) or _is_whole_program(task, place):
+        return ""  # in place of a variable, all that computed it would be left behind
     maker = draw(task, makers(blocks(task, place.function), place.seen.type))
     if maker is None:
         return ""
