@@ -17,7 +17,8 @@ from pathlib import Path
 
 from evolve import run, settings
 from evolve.evaluate import Evaluator
-from evolve.journal import FILE, Entry
+from evolve.folders import FILE
+from evolve.journal import Entry
 from evolve.problem import Problem, load
 from evolve.program import make_candidate
 from evolve.records import Evaluation, Split

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from evolve.errors import (
     SettingsError,
     UsageError,
 )
+from evolve.folders import new_folder, run_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 FINDING = 1
 WRONG_USE = 2
-RUNS = Path("runs")
 
 
 class _Commands(click.Group):
@@ -116,7 +115,7 @@ def run(problem: str, overrides: tuple[str, ...], out: Path | None, as_json: boo
 
     name = problems.load(problem).name
     resolved = settings.resolve(problem, _given(options), overrides)
-    folder = out or _new_folder(name)
+    folder = out or new_folder(name)
     _execute(lambda observers: runs.start(folder, resolved, observers), resolved.mlflow.enabled, as_json)
 
 
@@ -133,7 +132,7 @@ def resume(run: str, evaluations: int | None, seconds: float | None, mlflow: boo
     from evolve import run as runs
     from evolve.settings import BudgetSettings
 
-    folder = _run_folder(run)
+    folder = run_folder(run)
     asked = evaluations is not None or seconds is not None
     budget = BudgetSettings(evaluations=evaluations, seconds=seconds) if asked else None
     _execute(lambda observers: runs.reopen(folder, budget, observers), mlflow, as_json)
@@ -309,7 +308,7 @@ def publish(
     """
     from evolve.publish import publish as publish_package
 
-    published = publish_package(_run_folder(run), candidate, destination, name=name, again=again)
+    published = publish_package(run_folder(run), candidate, destination, name=name, again=again)
     if as_json:
         _print_json(published.facts())
     else:
@@ -327,7 +326,7 @@ def mlflow(store: str, port: int, sync: str | None) -> None:
     from evolve.observers import mlflow as mirror
 
     if sync:
-        mirror.mirror(_run_folder(sync), store=store)
+        mirror.mirror(run_folder(sync), store=store)
     else:
         mirror.open_ui(store or mirror.default_store(), port)
 
@@ -399,33 +398,10 @@ def _report(search: Run, result: Result, as_json: bool) -> None:
         print_result(search.problem, search.search, result, rows, _console())
 
 
-def _new_folder(name: str) -> Path:
-    base = RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder, count = base, 1
-    while folder.exists():
-        count += 1
-        folder = base.with_name(f"{base.name}-{count}")
-    return folder
-
-
-def _run_folder(name: str) -> Path:
-    from evolve.journal import FILE
-
-    if name == "latest":
-        journals = sorted(RUNS.glob(f"*/{FILE}"), key=lambda path: path.parent.stat().st_mtime)
-        if not journals:
-            raise JournalError(f"there is no run under {RUNS}/ yet; `evolve run smtt` makes one")
-        return journals[-1].parent
-    for folder in (Path(name), RUNS / name):
-        if (folder / FILE).is_file():
-            return folder
-    raise JournalError(f"{name}: no run there (no {FILE}); give the folder of a run, or 'latest'")
-
-
 def _open(name: str) -> Journal:
     from evolve.journal import Journal
 
-    return Journal.open(_run_folder(name), read_only=True)
+    return Journal.open(run_folder(name), read_only=True)
 
 
 def _console(stderr: bool = False) -> Console:

@@ -18,10 +18,10 @@ from typing import TextIO
 import numpy as np
 
 from evolve.errors import JournalError
+from evolve.folders import FILE
 from evolve.records import Candidate, Evaluation, Outcome, Placement, Promotion, Proposal, Split, Status
 
 VERSION = 1
-FILE = "journal.db"
 DICTIONARY_BYTES = 32_768  # what zlib can look back to
 
 _SCHEMA = """

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolve.errors import JournalError
-from evolve.journal import FILE, Journal, Placed, Record
+from evolve.folders import FILE
+from evolve.journal import Journal, Placed, Record
 from evolve.program import make_candidate
 from evolve.records import Evaluation, Outcome, Placement, Promotion, Proposal, Split, Status
 

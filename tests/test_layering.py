@@ -8,7 +8,7 @@ import evolve
 ROOT = Path(evolve.__file__).parent
 LAYERS = [
     {"errors", "records"},
-    {"program", "settings", "statistics"},
+    {"program", "settings", "statistics", "folders"},
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new"},
     {"proposers", "evaluate", "lineage"},
     {"search"},

@@ -25,7 +25,8 @@ from mlflow.entities import Run, ViewType
 
 from evolve import settings
 from evolve.errors import EvolveError, JournalError, UsageError
-from evolve.journal import FILE, Journal, Placed, Record
+from evolve.folders import FILE
+from evolve.journal import Journal, Placed, Record
 from evolve.observers.mlflow import (
     Progress,
     default_store,

@@ -18,6 +18,7 @@ from evolve.genetic.nodes import binary, call, compare, function_of, method, nam
 from evolve.genetic.places import Scope
 from evolve.genetic.types import BOOL, FLOAT, INT, Type, fits, mask, vector
 
+FORM_WEIGHTS = (10, 6, 3, 4, 1.5, 2.5, 2)  # sums, extremes, choices, scalings, products, ratios, bends
 UNUSED_BONUS = 2.5  # a parameter that a function ignores is where an idea may be missing
 ROUND_NUMBERS = (0.5, 2, 3, 0.1, 0.25, 1.5, 4, 5, 10, 1)
 REDUCTIONS = ("mean", "max", "min", "sum", "std")
@@ -91,7 +92,7 @@ class Grower:
         if want.items or depth <= 0 or not self.numpy or self.rng.random() < 0.2:
             return self.draw(names)
         forms = (self._sum, self._extreme, self._choice, self._scaled, self._product, self._ratio, self._bend)
-        form = self.rng.choices(forms, (10, 6, 3, 4, 1.5, 2.5, 2))[0]
+        form = self.rng.choices(forms, FORM_WEIGHTS)[0]
         return form(want.dim, depth - 1)
 
     def partner(self, dim: str, depth: int) -> ast.expr:

@@ -19,6 +19,7 @@ from evolve.jail.pipe import Pipe
 from evolve.records import Status, Value
 
 TEXT = 2000  # characters of feedback
+NAP_S = 0.004  # answers to questions written ahead are taken several at a time: each look costs
 _CLAIMS = frozenset({Status.INVALID, Status.CRASHED, Status.OUT_OF_MEMORY, Status.FORBIDDEN})
 
 
@@ -79,6 +80,7 @@ class Session:
         self._pipe = pipe
         self._load_s = limits.load_s
         self._cpu = 0.0  # the process's clock when its last answer came
+        self._pace = 0.0  # CPU seconds that an answer took when we last looked
         self._before = [wire.CONFINED, wire.LOADED]  # frames due before the first answer
         self._failure: Failure | None = None
         self._usage: Usage | None = None
@@ -148,6 +150,7 @@ class Session:
         now = self._process.cpu_s()
         self._cpu = start if now is None else now
         used = self._cpu - start
+        self._pace = used / len(bodies)
         # It may be busy with the next question by the time we look, which is not held against these.
         if used > sum(list(limits)[: len(bodies) + 1]):
             yield self._fail(self._too_long(limits[0]), start)
@@ -198,6 +201,8 @@ class Session:
         """At least one frame and at most one a limit, or why none came; enforces the first limit."""
         limit = left = limits[0]
         deadline = time.monotonic() + wall_limit(limit)
+        if len(limits) > 1 and not self._before:
+            time.sleep(min(NAP_S, self._pace * (len(limits) - 1)))
         try:
             while not (frames := self._take(len(limits))):
                 if not self._pipe.exchange(left):

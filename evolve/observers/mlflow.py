@@ -25,7 +25,8 @@ from rich.console import Console
 
 from evolve import settings
 from evolve.errors import EvolveError, UsageError
-from evolve.journal import FILE, Journal
+from evolve.folders import FILE
+from evolve.journal import Journal
 
 if TYPE_CHECKING:
     from evolve.journal import Entry

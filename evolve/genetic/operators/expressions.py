@@ -13,6 +13,7 @@ from evolve.genetic.types import FLOAT, Type, fits
 
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 _NUMPY_EXTREMES, _BUILTIN_EXTREMES = ("maximum", "minimum"), ("max", "min")
+TERM_FORMS = {"nudge": 8, "+": 3, "-": 3, "*": 3, "/": 2, "max": 3, "min": 2, "choice": 2}
 _COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 
@@ -184,8 +185,7 @@ def insert_term(task: Task) -> str:
     grower = task.grower(place.seen.scope, place.function)
     if kind.kind == "int" and _must_be_whole(place.seen):
         return put(place, binary(old, rng.choice((ast.Add, ast.Sub))(), grower.integer(rng.choice((0, 1)))))
-    forms = ("nudge", "+", "-", "*", "/", "max", "min", "choice")
-    form = rng.choices(forms, (8, 3, 3, 3, 2, 3, 2, 2))[0]
+    form = rng.choices(list(TERM_FORMS), list(TERM_FORMS.values()))[0]
     if kind.kind == "vector" and not grower.numpy and form in ("max", "min", "choice"):
         return ""
     return put(place, _combined(grower, kind, form, old))
