@@ -53,7 +53,7 @@ def search(folder: Path, problem: Path, **options: int) -> run.Result:
 
 
 def test_a_search_finds_smiths_rule(small_folder: Path, tmp_path: Path) -> None:
-    result = search(tmp_path / "run", small_folder, evaluations=400, workers=2)
+    result = search(tmp_path / "run", small_folder, evaluations=400)
     assert result.validation is not None
     assert result.validation.score > 0.999
     assert result.evaluations == 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -85,6 +86,38 @@ def names_bound(node: ast.AST) -> frozenset[str]:
         elif isinstance(child, ast.FunctionDef) and child is not node:
             bound.add(child.name)
     return frozenset(bound)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one walk over a definition finds: see `size`, `names_loaded` and `names_bound`."""
+
+    size: int
+    mentions: tuple[str, ...]  # names read, each once, in the order of the text
+    binds: frozenset[str]
+    has_loop: bool
+
+
+def survey(node: ast.AST) -> Survey:
+    """Everything that is asked of a definition again and again, in one walk."""
+    count, loop = 0, False
+    mentions: dict[str, None] = {}
+    binds: set[str] = set()
+    for child in walk(node):
+        count += 1
+        kind = child.__class__
+        if kind is ast.Name:
+            if child.ctx.__class__ is ast.Load:  # type: ignore[attr-defined]
+                mentions[child.id] = None  # type: ignore[attr-defined]
+            else:
+                binds.add(child.id)  # type: ignore[attr-defined]
+        elif kind is ast.arg:
+            binds.add(child.arg)  # type: ignore[attr-defined]
+        elif kind is ast.For or kind is ast.While or kind is ast.comprehension:
+            loop = True
+        elif kind is ast.FunctionDef and child is not node:
+            binds.add(child.name)  # type: ignore[attr-defined]
+    return Survey(count, tuple(mentions), frozenset(binds), loop)
 
 
 def name(identifier: str) -> ast.Name:

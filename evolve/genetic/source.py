@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from evolve.genetic.infer import analyse
-from evolve.genetic.nodes import names_bound, names_loaded, size, walk
+from evolve.genetic.nodes import Survey, survey
 from evolve.genetic.places import Analysis, Globals, Signature, signature
 from evolve.genetic.types import BOOL, FLOAT, INT, STR, UNKNOWN, Type
 
@@ -32,17 +32,21 @@ class Definition:
         return ast.unparse(self.node)
 
     @cached_property
-    def size(self) -> int:
-        return size(self.node)
+    def _survey(self) -> Survey:
+        return survey(self.node)
 
-    @cached_property
+    @property
+    def size(self) -> int:
+        return self._survey.size
+
+    @property
     def mentions(self) -> tuple[str, ...]:
         """Names read anywhere inside, each once, in the order of the text; annotations count."""
-        return tuple(dict.fromkeys(name.id for name in names_loaded(self.node)))
+        return self._survey.mentions
 
-    @cached_property
+    @property
     def binds(self) -> frozenset[str]:
-        return names_bound(self.node)
+        return self._survey.binds
 
     @cached_property
     def signature(self) -> Signature:
@@ -61,9 +65,9 @@ class Definition:
         assert isinstance(self.node, ast.FunctionDef)
         return self.node
 
-    @cached_property
+    @property
     def has_loop(self) -> bool:
-        return any(isinstance(node, (ast.For, ast.While, ast.comprehension)) for node in walk(self.node))
+        return self._survey.has_loop
 
     @cached_property
     def is_formula(self) -> bool:
