@@ -29,11 +29,11 @@ class BudgetSettings(_Strict, frozen=True):
 class ArchiveSettings(_Strict, frozen=True):
     """Islands of the best programs each (see archives/islands.py)."""
 
-    islands: int = 6
-    size: int = 12  # members an island holds
-    tournament: int = 2  # members drawn for one parent; the best of them breeds
+    islands: int = 4
+    size: int = 24  # members an island holds
+    tournament: int = 4  # members drawn for one parent; the best of them breeds
     inspirations: int = 3  # further members shown to the proposer
-    patience: int = 80  # proposals without a better best after which an island starts anew; 0 = never
+    patience: int = 150  # proposals without a better best after which an island starts anew; 0 = never
 
 
 class RacingSettings(_Strict, frozen=True):

@@ -18,7 +18,7 @@ from evolve.genetic.nodes import binary, call, compare, function_of, method, nam
 from evolve.genetic.places import Scope
 from evolve.genetic.types import BOOL, FLOAT, INT, Type, fits, mask, vector
 
-FORM_WEIGHTS = (10, 6, 3, 4, 1.5, 2.5, 2)  # sums, extremes, choices, scalings, products, ratios, bends
+FORM_WEIGHTS = (10, 9, 4, 3, 1, 2, 1.5)  # sums, extremes, choices, scalings, products, ratios, bends
 UNUSED_BONUS = 2.5  # a parameter that a function ignores is where an idea may be missing
 ROUND_NUMBERS = (0.5, 2, 3, 0.1, 0.25, 1.5, 4, 5, 10, 1)
 REDUCTIONS = ("mean", "max", "min", "sum", "std")

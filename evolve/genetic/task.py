@@ -15,7 +15,7 @@ from evolve.genetic.source import Definition, Source
 
 Item = TypeVar("Item")
 ROLE_WEIGHTS = {
-    "value": 1.0, "return": 1.2, "assign": 1.0, "call": 0.8, "test": 0.6, "keyword": 0.2, "index": 0.08, "augment": 0.3,
+    "value": 1.0, "return": 3.0, "assign": 1.0, "call": 0.8, "test": 0.6, "keyword": 0.2, "index": 0.08, "augment": 0.3,
     "bound": 0.1, "owner": 0.1, "iter": 0.1, "while": 0.03, "target": 0.0, "statement": 0.0,
 }  # fmt: skip
 NEAR = 0.7  # how often a donor breeds; else it is a seed

@@ -13,7 +13,8 @@ from evolve.genetic.types import FLOAT, Type, fits
 
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 _NUMPY_EXTREMES, _BUILTIN_EXTREMES = ("maximum", "minimum"), ("max", "min")
-TERM_FORMS = {"nudge": 8, "+": 3, "-": 3, "*": 3, "/": 2, "max": 3, "min": 2, "choice": 2}
+SPREADS = (0.05, 0.2, 0.7)  # of the logarithm of a number that is scaled
+TERM_FORMS = {"nudge": 8, "+": 3, "-": 3, "*": 3, "/": 2, "max": 6, "min": 4, "choice": 3}
 _COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 
@@ -63,7 +64,7 @@ def _scaled(task: Task, old: float) -> float | int:
         return -old
     if not old:
         return constant(task.rng)
-    spread = task.rng.choice((0.05, 0.2, 0.7))
+    spread = task.rng.choice(SPREADS)
     return round_off(old * math.exp(task.rng.gauss(0.0, spread)))
 
 
