@@ -1,6 +1,7 @@
-"""What a search finds on smtt: from the state of the art, and from scratch. Writes bench/discovery.md and .svg.
+"""What a search finds on smtt: from the state of the art, and from scratch. Writes bench/discovery_*.md and .png.
 
-    python bench/discovery.py [--seconds 300] [--repeats 3] [--workers 2]
+    python bench/discovery.py all [--seconds 300] [--repeats 3] [--workers 2] [--set KEY=VALUE ...]
+    python bench/discovery.py edd
 
 From the state of the art: all seeds are in the first population; the champion is compared with the best seed
 that fits the limits. From scratch: the first population is EDD alone; the champion is compared with MDD. Both by
@@ -10,13 +11,14 @@ the paired bootstrap on the validation instances. The state after 60 s is that o
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 
-matplotlib.use("svg")
+matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -57,10 +59,10 @@ class Search:
         return int(np.searchsorted(self.evaluated_at, at, side="right"))
 
 
-def search(seed: int, seconds: float, workers: int, seeds: list[str]) -> Search:
+def search(seed: int, seconds: float, workers: int, seeds: list[str], overrides: list[str]) -> Search:
     given = {"budget": {"seconds": seconds}, "workers": workers, "seeds": seeds, "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
-        running = run.start(Path(folder) / "run", settings.resolve("smtt", given))
+        running = run.start(Path(folder) / "run", settings.resolve("smtt", given, overrides))
         running.execute()
         running.journal.close()
         with Journal.open(Path(folder) / "run") as journal:
@@ -116,76 +118,59 @@ def section(
     return "\n".join([*head, *rows(problem, searches, rival, seconds), *tail, ""])
 
 
-def draw(panels: dict[str, list[Search]], lines: dict[str, Evaluation], seconds: float) -> None:
-    figure, axes = plt.subplots(1, len(panels), figsize=(11, 3.6), sharey=True)
-    for axis, (title, searches) in zip(np.atleast_1d(axes), panels.items(), strict=True):
-        for found in searches:
-            times = [*(step.at for step in found.steps), seconds]
-            gaps = [step.validation.objective for step in found.steps]
-            axis.step(times, [*gaps, gaps[-1]], where="post", label=f"search seed {found.seed}", linewidth=2)
-        for name, evaluation in lines.items():
-            axis.axhline(evaluation.objective, color="0.6", linewidth=0.8, linestyle="--")
-            axis.annotate(
-                name, (seconds, evaluation.objective), fontsize=7, color="0.4", ha="right", va="bottom"
-            )
-        axis.set(title=title, xlabel="seconds on 2 cores", yscale="log", xlim=(0, seconds))
-        axis.spines[["top", "right"]].set_visible(False)
-    np.atleast_1d(axes)[0].set_ylabel("champion's mean floor gap\non validation, %")
-    np.atleast_1d(axes)[-1].legend(fontsize=7, frameon=False)
+def draw(
+    title: str, searches: list[Search], lines: dict[str, Evaluation], seconds: float, place: Path
+) -> None:
+    figure, axis = plt.subplots(figsize=(7.5, 3.6))
+    for found in searches:
+        times = [*(step.at for step in found.steps), seconds]
+        gaps = [step.validation.objective for step in found.steps]
+        axis.step(times, [*gaps, gaps[-1]], where="post", label=f"search seed {found.seed}", linewidth=2)
+    for name, evaluation in lines.items():
+        axis.axhline(evaluation.objective, color="0.6", linewidth=0.8, linestyle="--")
+        axis.annotate(name, (seconds, evaluation.objective), fontsize=7, color="0.4", ha="right", va="bottom")
+    axis.set(title=title, xlabel="seconds on 2 cores", yscale="log", xlim=(0, seconds))
+    axis.set_ylabel("champion's mean floor gap\non validation, %")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=7, frameon=False)
     figure.tight_layout()
-    figure.savefig(HERE / "discovery.svg", metadata={"Date": None})
-    figure.savefig(HERE / "discovery.png", dpi=110)
+    figure.savefig(place, dpi=110)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("start", choices=["all", "edd"], help="first population: all seeds, or EDD alone")
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     options = parser.parse_args()
     problem = load("smtt")
     with Evaluator(problem, settings.JailSettings().minimum) as evaluator:
         measured = {name: evaluator.evaluate(seed, Split.VALIDATION) for name, seed in problem.seeds.items()}
     sound = {name: found for name, found in measured.items() if found.ok}
     best = max(sound, key=lambda name: sound[name].score)
-    panels = {"from all seeds": [], "from EDD alone": []}
-    for seed in range(1, options.repeats + 1):
-        panels["from all seeds"].append(search(seed, options.seconds, options.workers, []))
-        panels["from EDD alone"].append(search(seed, options.seconds, options.workers, ["edd"]))
-    command = (
-        f"python bench/discovery.py --seconds {options.seconds:.0f} --repeats {options.repeats} "
-        f"--workers {options.workers}"
+    title, first, rival = (
+        ("From the state of the art", [], best)
+        if options.start == "all"
+        else ("From scratch", ["edd"], "mdd")
     )
-    text = "\n".join(
-        [
-            "# What a search finds on smtt",
-            "",
-            f"Made by `{command}`.",
-            "",
-            section(
-                "From the state of the art",
-                problem,
-                panels["from all seeds"],
-                best,
-                sound[best],
-                options.seconds,
-            ),
-            section("From scratch", problem, panels["from EDD alone"], "mdd", sound["mdd"], options.seconds),
-            "![The champion's gap over time](discovery.svg)",
-            "",
-        ]
-    )
-    (HERE / "discovery.md").write_text(text)
-    for name, searches in panels.items():
-        for found in searches:
-            step = found.champion(options.seconds)
-            place = HERE / "found" / f"{name.replace(' ', '-')}-{found.seed}.py"
-            place.parent.mkdir(exist_ok=True)
-            place.write_text(step.candidate.files[problem.spec.program])
+    searches = [
+        search(seed, options.seconds, options.workers, first, options.overrides)
+        for seed in range(1, options.repeats + 1)
+    ]
+    command = " ".join(["python bench/discovery.py", *sys.argv[1:]])
+    body = section(title, problem, searches, rival, sound[rival], options.seconds)
+    text = f"# What a search finds on smtt\n\nMade by `{command}`.\n\n{body}"
+    (HERE / f"discovery_{options.start}.md").write_text(text)
+    for found in searches:
+        place = HERE / "found" / f"{options.start}-{found.seed}.py"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(found.champion(options.seconds).candidate.files[problem.spec.program])
     lines = {name: sound[name] for name in ("edd", "mdd", "aug_mddc", "dec_mdd", best) if name in sound}
-    draw(panels, lines, options.seconds)
+    draw(title, searches, lines, options.seconds, HERE / f"discovery_{options.start}.png")
     print(text)
 
 

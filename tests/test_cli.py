@@ -55,7 +55,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_run_prints_run_champion_evaluations_and_scores(finished: tuple[Path, dict[str, object]]) -> None:
     folder, printed = finished
     assert printed["run"] == str(folder)
-    assert printed["evaluations"] == 60
+    assert printed["evaluations"] == 200
     assert set(printed["scores"]) >= {"champion"}  # type: ignore[call-overload]
     assert printed["champion"] == json.loads(call("show", folder, "--json").stdout)["id"]
     assert (folder / "best.py").is_file()
@@ -158,8 +158,8 @@ def test_resume_takes_a_new_budget(finished: tuple[Path, dict[str, object]], tmp
     import shutil
 
     folder = shutil.copytree(finished[0], tmp_path / "copy")
-    resumed = call("resume", folder, "--evaluations", 80, "--no-mlflow", "--json")
-    assert json.loads(resumed.stdout)["evaluations"] == 80
+    resumed = call("resume", folder, "--evaluations", 220, "--no-mlflow", "--json")
+    assert json.loads(resumed.stdout)["evaluations"] == 220
 
 
 MISTAKES = [

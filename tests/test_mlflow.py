@@ -50,6 +50,7 @@ from evolve.records import (
     Split,
     Status,
 )
+from evolve.settings import ArchiveSettings
 
 PROGRAM = """def order(p, w):
     bias = {number}
@@ -254,7 +255,7 @@ def test_the_duration_of_a_nested_run_is_its_cpu_time(mirrored: Search, viewer: 
 
 def test_the_parent_run_has_the_settings_as_params(mirrored: Search, viewer: Viewer) -> None:
     params = viewer.parent(mirrored.folder).data.params
-    assert params["archive.islands"] == "3"
+    assert params["archive.islands"] == str(ArchiveSettings().islands)
     assert params["problem.digest"] == mirrored.problem.digest
     assert params["version.python"] == "3.11.7"
     assert params["jail.level"] == "full"
