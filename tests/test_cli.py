@@ -24,7 +24,7 @@ def finished(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     """A short run, made by the command, with what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "one"
     made = call(
-        "run", small_folder, "--evaluations", 60, "--workers", 1, "--no-mlflow", "--json", "--out", folder
+        "run", small_folder, "--evaluations", 200, "--workers", 1, "--no-mlflow", "--json", "--out", folder
     )
     assert made.exit_code == 0, made.output
     return folder, json.loads(made.stdout)
