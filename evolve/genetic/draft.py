@@ -110,7 +110,7 @@ class Draft:
                 renames[definition.name] = definition.name
             elif definition.name not in same:
                 renames[definition.name] = self.fresh(definition.name, renames.values())
-        arrivals = [_renamed(d, renames) for d in incoming if d.name not in same]
+        arrivals = [d.renamed(renames) for d in incoming if d.name not in same]
         self._insert(arrivals)
         return renames.get(name, name)
 
@@ -151,28 +151,10 @@ def _plainly_named(source: Source) -> Source:
             renames[definition.name] = stem
     if not renames:
         return source
-    return Source(source.entry, tuple(_renamed(d, renames) for d in source.definitions))
+    return Source(source.entry, tuple(d.renamed(renames) for d in source.definitions))
 
 
 def _is_taken(name: str, source: Source, renames: dict[str, str]) -> bool:
     if name in source.by_name or name in renames.values() or name in _BUILTINS:
         return True
     return any(name in definition.binds or name in definition.mentions for definition in source.definitions)
-
-
-def _renamed(definition: Definition, renames: dict[str, str]) -> Definition:
-    wanted = {old: new for old, new in renames.items() if old != new}
-    if not wanted.keys() & {definition.name, *definition.mentions}:
-        return definition
-    node = clone(definition.node)
-    for child in ast.walk(node):
-        if isinstance(child, ast.Name) and child.id in wanted and child.id not in definition.binds:
-            child.id = wanted[child.id]
-    name = wanted.get(definition.name, definition.name)
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-        node.name = name
-    elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        node.targets[0].id = name
-    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        node.target.id = name
-    return Definition(name, node)

@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 
 from evolve.genetic.calls import element
 from evolve.genetic.expressions import Expressions, of_binary
-from evolve.genetic.places import Analysis, Globals, Slot, signature
+from evolve.genetic.places import Analysis, Globals, Signature, Slot, signature
 from evolve.genetic.types import UNKNOWN, Type, from_annotation, join
 
 _ENDINGS = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 
 
-def analyse(function: ast.FunctionDef, known: Globals) -> Analysis:
+def analyse(function: ast.FunctionDef, own: Signature, known: Globals) -> Analysis:
     """Infer the types in one function, whose nodes the result refers to."""
-    return _Interpreter(known).run(function)
+    return _Interpreter(known).run(function, own)
 
 
 class _Interpreter(Expressions):
@@ -30,8 +30,8 @@ class _Interpreter(Expressions):
         super().__init__(known)
         self.pinned: frozenset[str] = frozenset()
 
-    def run(self, function: ast.FunctionDef) -> Analysis:
-        for name, kind, _ in signature(function).parameters:
+    def run(self, function: ast.FunctionDef, own: Signature) -> Analysis:
+        for name, kind, _ in own.parameters:
             self.scope[name] = kind
         for other in (*function.args.kwonlyargs, function.args.vararg, function.args.kwarg):
             if other is not None:

@@ -10,6 +10,13 @@ from typing import Any, TypeVar, cast
 
 LOAD, STORE = ast.Load(), ast.Store()
 Node = TypeVar("Node", bound=ast.AST)
+_PLAIN: frozenset[type] = frozenset({str, int, float, complex, bool, bytes, type(None), type(...)})
+# what a copy shares with its original: constants, and nodes without fields (contexts and operators)
+_ATOMS = _PLAIN | {
+    kind for base in (ast.expr_context, ast.boolop, ast.operator, ast.unaryop, ast.cmpop)
+    for kind in base.__subclasses__()
+}  # fmt: skip
+_LEAVES = frozenset({ast.Name, ast.Constant, *_ATOMS})
 
 
 def clone(node: Node, copies: dict[int, Any] | None = None) -> Node:
@@ -17,21 +24,20 @@ def clone(node: Node, copies: dict[int, Any] | None = None) -> Node:
 
     copies: filled with the copy of each node and of each list, by the id of its original.
     """
-    new = node.__class__.__new__(node.__class__)
+    kind = node.__class__
+    new = kind.__new__(kind)
     fields = new.__dict__
     for name, value in node.__dict__.items():
-        if isinstance(value, ast.AST):
-            fields[name] = (
-                clone(value, copies) if value._fields else value
-            )  # contexts and operators are shared
-        elif isinstance(value, list):
-            fields[name] = items = [
-                clone(item, copies) if isinstance(item, ast.AST) else item for item in value
-            ]
+        inner = value.__class__
+        if inner in _ATOMS:
+            fields[name] = value
+        elif inner is list:
+            items = [item if item.__class__ in _ATOMS else clone(item, copies) for item in value]
+            fields[name] = items
             if copies is not None:
                 copies[id(value)] = items
         else:
-            fields[name] = value
+            fields[name] = clone(value, copies)
     if copies is not None:
         copies[id(node)] = new
     return new
@@ -45,15 +51,32 @@ def size(node: ast.AST) -> int:
 def walk(node: ast.AST) -> Iterator[ast.AST]:
     """All nodes but contexts, parents first, in the order of the text; lists of operators are included."""
     todo: list[ast.AST] = [node]
+    take, put = todo.pop, todo.append
     while todo:
-        node = todo.pop()
+        node = take()
         yield node
+        if node.__class__ in _LEAVES:
+            continue
         for value in reversed(node.__dict__.values()):
-            if isinstance(value, ast.AST):
-                if value._fields:
-                    todo.append(value)
-            elif isinstance(value, list):
-                todo.extend(item for item in reversed(value) if isinstance(item, ast.AST))
+            kind = value.__class__
+            if kind in _ATOMS:
+                continue
+            if kind is list:
+                for item in reversed(value):
+                    if item.__class__ not in _PLAIN:
+                        put(item)
+            else:
+                put(value)
+
+
+def bare(tree: ast.Module) -> None:
+    """Drop the positions of a parsed tree, so that it is as trees made here are, and quicker to copy."""
+    for node in ast.walk(tree):
+        fields = node.__dict__
+        for name in ("lineno", "end_lineno", "col_offset", "end_col_offset"):
+            fields.pop(name, None)
+        if isinstance(node, ast.stmt):
+            node.lineno = 0  # ast.unparse looks for type comments there
 
 
 def children(node: ast.AST) -> list[tuple[Callable[[ast.expr], None], ast.expr]]:

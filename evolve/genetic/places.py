@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from evolve.genetic.types import UNKNOWN, Type, from_annotation
@@ -71,6 +71,18 @@ class Analysis:
     sites: list[Site] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
     unbound: list[str] = field(default_factory=list)
+    _chosen: dict[object, tuple[list[Site], list[float]]] = field(default_factory=dict, repr=False)
+
+    def select(
+        self, accepts: Callable[[Site], bool], weigh: Callable[[Site], float]
+    ) -> tuple[list[Site], list[float]]:
+        """The expressions that `accepts`, and their weights. It is remembered: functions of a program are
+        asked the same by every child, so both have to be functions of the module's top level."""
+        key = accepts, weigh
+        if key not in self._chosen:
+            sites = [site for site in self.sites if accepts(site)]
+            self._chosen[key] = sites, [weigh(site) for site in sites]
+        return self._chosen[key]
 
 
 def signature(node: ast.FunctionDef) -> Signature:

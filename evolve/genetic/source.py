@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from evolve.genetic.infer import analyse
-from evolve.genetic.nodes import Survey, survey
+from evolve.genetic.nodes import Survey, bare, clone, survey, walk
 from evolve.genetic.places import Analysis, Globals, Signature, signature
 from evolve.genetic.types import BOOL, FLOAT, INT, STR, UNKNOWN, Type
 
+RENAMES = 64  # renamed copies that a definition keeps
 _LITERALS: dict[type, Type] = {bool: BOOL, int: INT, float: FLOAT, str: STR}
 
 
@@ -84,13 +85,46 @@ class Definition:
             return alias.name if alias.asname or "." not in alias.name else ""
         return ""
 
+    def renamed(self, renames: Mapping[str, str]) -> Definition:
+        """The same with other top-level names: its own, and those of others that it mentions.
+
+        It is remembered: what a donor lends is renamed alike again and again.
+        """
+        mine = {self.name, *self.mentions}
+        wanted = tuple((old, new) for old, new in renames.items() if old != new and old in mine)
+        if not wanted:
+            return self
+        if wanted not in self._renamed:
+            if len(self._renamed) >= RENAMES:
+                self._renamed.clear()
+            self._renamed[wanted] = self._rename(dict(wanted))
+        return self._renamed[wanted]
+
+    @cached_property
+    def _renamed(self) -> dict[tuple[tuple[str, str], ...], Definition]:
+        return {}
+
+    def _rename(self, wanted: Mapping[str, str]) -> Definition:
+        node = clone(self.node)
+        for child in walk(node):
+            if isinstance(child, ast.Name) and child.id in wanted and child.id not in self.binds:
+                child.id = wanted[child.id]
+        name = wanted.get(self.name, self.name)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            node.name = name
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            node.targets[0].id = name
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            node.target.id = name
+        return Definition(name, node)
+
     def analysis(self, known: Globals) -> Analysis:
         """Types in the function, to look at; its nodes must not be changed.
 
         It is made once: programs that share a definition agree on all names that it mentions.
         """
         if self._analysis is None:
-            object.__setattr__(self, "_analysis", analyse(self.function, known))
+            object.__setattr__(self, "_analysis", analyse(self.function, self.signature, known))
         assert self._analysis is not None
         return self._analysis
 
@@ -185,6 +219,7 @@ def read(tree: ast.Module, entry: str) -> Source:
         body = getattr(node, "body", None)
         if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and _has_docstring(body):
             node.body = node.body[1:] or [ast.Pass()]
+    bare(tree)
     definitions = [d for statement in tree.body for d in _definitions(statement)]
     return Source(entry, tuple(definitions)).pruned()
 

@@ -83,18 +83,27 @@ class Task:
         return self.pick(pool, [preference(d, self.source.entry) * d.size**0.5 for d in pool])
 
     def site(
-        self, accepts: Callable[[Site], bool], weigh: Callable[[Site], float] = lambda _: 1.0
+        self,
+        accepts: Callable[[Site], bool],
+        weigh: Callable[[Site], float] = caution,
+        here: Callable[[Site], bool] | None = None,
     ) -> Place | None:
-        """An expression that `accepts`, by weight."""
+        """An expression by weight.
+
+        Args:
+            accepts: which expressions, judged by themselves; a function of a module's top level.
+            weigh: their weights; a function of a module's top level.
+            here: which of them suit this program.
+        """
         places: list[tuple[str, Site]] = []
         weights: list[float] = []
         for definition in self.functions():
-            sites = self.analysis(definition.name).sites
-            favour = preference(definition, self.source.entry) / max(1, len(sites)) ** 0.5
-            for site in sites:
-                if accepts(site):
-                    places.append((definition.name, site))
-                    weights.append(favour * caution(site) * weigh(site))
+            analysis = self.analysis(definition.name)
+            sites, worth = analysis.select(accepts, weigh)
+            favour = preference(definition, self.source.entry) / max(1, len(analysis.sites)) ** 0.5
+            suiting = range(len(sites)) if here is None else [i for i, s in enumerate(sites) if here(s)]
+            places += [(definition.name, sites[i]) for i in suiting]
+            weights += [favour * worth[i] for i in suiting]
         chosen = self.pick(places, weights)
         if chosen is None or self.rng.random() > ACCEPTANCE * max(weights):
             return None

@@ -9,6 +9,7 @@ Programming", Evolutionary Computation 3(2), 1995, section 2).
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -93,7 +94,7 @@ def from_annotation(node: ast.expr | None) -> Type:
         return _from_constant(node)
     if isinstance(node, ast.Subscript):
         return _from_subscript(node)
-    text = ast.unparse(node)
+    text = _text(node)
     if text in _PLAIN:
         return _PLAIN[text]
     if text in _ARRAYS:
@@ -115,7 +116,7 @@ def _from_constant(node: ast.Constant) -> Type:
 
 
 def _from_subscript(node: ast.Subscript) -> Type:
-    base = ast.unparse(node.value)
+    base = _text(node.value)
     if base in _ARRAYS:
         return vector(PARAMETER_DIM)
     kind = _CONTAINERS.get(base)
@@ -124,6 +125,10 @@ def _from_subscript(node: ast.Subscript) -> Type:
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     items = [item for item in inner if not (isinstance(item, ast.Constant) and item.value is Ellipsis)]
     return Type(kind, items=tuple(from_annotation(item) for item in items))
+
+
+def _text(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else ast.unparse(node)
 
 
 def fits(have: Type, want: Type) -> bool:
@@ -141,6 +146,7 @@ def fits(have: Type, want: Type) -> bool:
     return len(have.items) == len(want.items) and all(map(fits, have.items, want.items))
 
 
+@lru_cache(4096)
 def shapeless(kind: Type) -> Type:
     """The type without symbolic lengths: what signatures of functions are compared by."""
     return kind._replace(dim="", items=()) if kind.is_array else kind._replace(dim="")

@@ -14,9 +14,13 @@ from evolve.genetic.types import Type, shapeless
 MAX_PIECE = 60  # nodes of a transplanted expression
 
 
+def is_exchangeable(site: Site) -> bool:
+    return can_grow(site) or site.type.is_structure
+
+
 def cross_subtree(task: Task) -> str:
     """An expression of another program in place of one of the same type, its names bound to names here."""
-    place, donor = task.site(lambda s: can_grow(s) or s.type.is_structure), task.donor()
+    place, donor = task.site(is_exchangeable), task.donor()
     if place is None or donor is None:
         return ""
     wanted = place.seen.type

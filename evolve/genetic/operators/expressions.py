@@ -31,6 +31,38 @@ def is_numeric(site: Site) -> bool:
     return site.type.is_number or (site.type.kind == "vector" and not site.type.items)
 
 
+def is_number_literal(site: Site) -> bool:
+    return isinstance(site.node, ast.Constant) and literal(site.node) is not None
+
+
+def is_operation(site: Site) -> bool:
+    return _extreme_name(site) != "" or isinstance(site.node, (ast.BinOp, ast.BoolOp))
+
+
+def is_comparison(site: Site) -> bool:
+    return isinstance(site.node, ast.Compare) and isinstance(site.node.ops[0], _COMPARISONS)
+
+
+def is_term(site: Site) -> bool:
+    return is_numeric(site) and site.role not in ("index", "bound", "owner")
+
+
+def is_composite(site: Site) -> bool:
+    return can_grow(site) and not isinstance(site.node, (ast.Name, ast.Constant))
+
+
+def is_variable(site: Site) -> bool:
+    return isinstance(site.node, ast.Name) and (site.type.is_structure or is_numeric(site))
+
+
+def is_parameter_of_a_rule(site: Site) -> bool:
+    return literal(site.node) is not None and site.type.kind == "float" and site.role == "value"
+
+
+def is_test(site: Site) -> bool:
+    return site.type.kind in ("bool", "mask") and site.role != "while"
+
+
 def can_grow(site: Site) -> bool:
     return site.type.is_scalar or site.type.is_array or site.type.kind == "list"
 
@@ -40,7 +72,7 @@ def can_grow(site: Site) -> bool:
 
 def tweak_constant(task: Task) -> str:
     """Scale a number, step it, flip its sign, or make it a round one."""
-    place = task.site(lambda s: isinstance(s.node, ast.Constant) and literal(s.node) is not None)
+    place = task.site(is_number_literal)
     if place is None:
         return ""
     old = literal(place.seen.node)
@@ -88,7 +120,7 @@ def _may_be_fractional(site: Site, analysis: Analysis) -> bool:
 
 def swap_operator(task: Task) -> str:
     """Another arithmetic or logical operator, maximum and minimum among them."""
-    place = task.site(lambda s: _extreme_name(s) != "" or isinstance(s.node, (ast.BinOp, ast.BoolOp)))
+    place = task.site(is_operation)
     if place is None:
         return ""
     live = place.live.node
@@ -147,7 +179,7 @@ def _swap_arithmetic(task: Task, place: Place) -> str:
 
 def swap_comparison(task: Task) -> str:
     """Another comparison between the same two sides."""
-    place = task.site(lambda s: isinstance(s.node, ast.Compare) and isinstance(s.node.ops[0], _COMPARISONS))
+    place = task.site(is_comparison)
     if place is None or not isinstance(place.live.node, ast.Compare):
         return ""
     node = place.live.node
@@ -179,7 +211,7 @@ def _loose(site: Site) -> Type:
 
 def insert_term(task: Task) -> str:
     """Combine an expression with a grown term: arithmetic, maximum, minimum, or a choice between the two."""
-    place = task.site(lambda s: is_numeric(s) and s.role not in ("index", "bound", "owner"))
+    place = task.site(is_term)
     if place is None:
         return ""
     kind, old, rng = place.seen.type, place.live.node, task.rng
@@ -243,7 +275,7 @@ def _chosen(grower: Grower, kind: Type, old: ast.expr, term: ast.expr) -> ast.ex
 
 def hoist(task: Task) -> str:
     """Put a part in place of the whole: the direct parts more often. Shrinks the program."""
-    place = task.site(lambda s: can_grow(s) and not isinstance(s.node, (ast.Name, ast.Constant)))
+    place = task.site(is_composite)
     if place is None:
         return ""
     whole = place.seen
@@ -261,7 +293,7 @@ def hoist(task: Task) -> str:
 
 def swap_name(task: Task) -> str:
     """Another variable of the same type in place of a variable."""
-    place = task.site(lambda s: isinstance(s.node, ast.Name) and (s.type.is_structure or is_numeric(s)))
+    place = task.site(is_variable)
     if place is None or not isinstance(place.seen.node, ast.Name):
         return ""
     others = [
@@ -274,7 +306,7 @@ def swap_name(task: Task) -> str:
 
 def shift_with_time(task: Task) -> str:
     """Make a number in a rule depend on the state: multiply or offset a literal by a grown number."""
-    place = task.site(lambda s: literal(s.node) is not None and s.type.kind == "float" and s.role == "value")
+    place = task.site(is_parameter_of_a_rule)
     if place is None:
         return ""
     term = task.grower(place.seen.scope, place.function).scalar(1)
@@ -284,7 +316,7 @@ def shift_with_time(task: Task) -> str:
 
 def negate_test(task: Task) -> str:
     """Turn a test or a mask around, or join it with another."""
-    place = task.site(lambda s: s.type.kind in ("bool", "mask") and s.role != "while")
+    place = task.site(is_test)
     if place is None:
         return ""
     grower, old, kind = task.grower(place.seen.scope, place.function), place.live.node, place.seen.type

@@ -15,7 +15,7 @@ from evolve.genetic.nodes import call, children, clone, function_of, name, short
 from evolve.genetic.operators.expressions import put
 from evolve.genetic.places import Scope, Site
 from evolve.genetic.source import Definition, Source
-from evolve.genetic.task import Place, Task
+from evolve.genetic.task import Place, Task, caution
 from evolve.genetic.types import Type, fits, fits_shapeless, shapeless
 
 LOOP_DISCOUNT = 0.1  # a function called in a loop multiplies the cost of the program
@@ -156,6 +156,30 @@ def _worth(site: Site) -> float:
     return top * (1.0 if site.depth == 0 else LOOP_DISCOUNT)
 
 
+def is_call_by_name(site: Site) -> bool:
+    return called(site.node) != ""
+
+
+def is_structured_call(site: Site) -> bool:
+    return isinstance(site.node, ast.Call) and site.type.is_structure
+
+
+def is_function_name(site: Site) -> bool:
+    return site.type.kind == "function" and isinstance(site.node, ast.Name)
+
+
+def is_options(site: Site) -> bool:
+    return isinstance(site.node, ast.Tuple) and _is_selection(site.holder)
+
+
+def is_answer(site: Site) -> bool:
+    return site.type.is_structure and site.role in ("return", "assign", "call", "value")
+
+
+def worth_of_call(site: Site) -> float:
+    return caution(site) * _worth(site)
+
+
 def _answer_place(task: Task) -> Place | None:
     """An expression whose value is a whole piece of an answer: most often one that the entry may return."""
     entry = task.source.functions[task.source.entry].signature.returns
@@ -163,11 +187,9 @@ def _answer_place(task: Task) -> Place | None:
     weights: list[float] = []
     for definition in task.functions():
         at_entry = ENTRY_BONUS if definition.name == task.source.entry else 1.0
-        for site in task.analysis(definition.name).sites:
-            if site.type.is_structure and site.role in ("return", "assign", "call", "value"):
-                places.append((definition.name, site))
-                same = ENTRY_BONUS if fits(site.type, entry) else 1.0
-                weights.append(_worth(site) * at_entry * same)
+        for site, worth in zip(*task.analysis(definition.name).select(is_answer, _worth), strict=True):
+            places.append((definition.name, site))
+            weights.append(worth * at_entry * (ENTRY_BONUS if fits(site.type, entry) else 1.0))
     chosen = task.pick(places, weights)
     return None if chosen is None else task.place(*chosen)
 
@@ -183,7 +205,7 @@ def compose(task: Task) -> str:
 
 def decompose(task: Task) -> str:
     """f(.., x, ..) -> x, where x has the type of the whole."""
-    place = task.site(lambda s: isinstance(s.node, ast.Call) and s.type.is_structure)
+    place = task.site(is_structured_call)
     if place is None or not isinstance(place.live.node, ast.Call):
         return ""
     kinds = {id(s.node): s.type for s in task.analysis(place.function).sites if s.holder is place.seen.node}
@@ -195,15 +217,16 @@ def decompose(task: Task) -> str:
 
 def substitute_call(task: Task) -> str:
     """Call another function that answers with the same type, given old arguments or ones in scope."""
-    place = task.site(lambda s: isinstance(s.node, ast.Call) and _is_own_call(task, s.node), _worth)
+    own = task.source.functions
+    place = task.site(is_call_by_name, worth_of_call, lambda site: called(site.node) in own)
     if place is None or not isinstance(place.live.node, ast.Call):
         return _substitute_reference(task)
-    called = place.live.node.func
-    assert isinstance(called, ast.Name)
+    old = place.live.node.func
+    assert isinstance(old, ast.Name)
     pool = [
         b for b in blocks(task, place.function)
-        if fits_shapeless(b.returns, task.source.functions[called.id].signature.returns)
-        and not (b.owner is task.source and b.name == called.id)
+        if fits_shapeless(b.returns, own[old.id].signature.returns)
+        and not (b.owner is task.source and b.name == old.id)
     ]  # fmt: skip
     block = draw(task, pool)
     if block is None:
@@ -222,10 +245,6 @@ def _is_whole_program(task: Task, place: Place) -> bool:
         and task.source.functions[place.function].is_formula
         and (place.seen.role == "return")
     )
-
-
-def _is_own_call(task: Task, node: ast.Call) -> bool:
-    return isinstance(node.func, ast.Name) and node.func.id in task.source.functions
 
 
 def _given(task: Task, block: Block, place: Place) -> dict[int, ast.expr]:
@@ -249,7 +268,7 @@ def _given(task: Task, block: Block, place: Place) -> dict[int, ast.expr]:
 
 def _substitute_reference(task: Task) -> str:
     """Pass another function of the same signature where a function is passed by name."""
-    place = task.site(lambda s: s.type.kind == "function" and isinstance(s.node, ast.Name))
+    place = task.site(is_function_name)
     if place is None:
         return ""
     old = task.source.functions[place.seen.type.text]
@@ -319,7 +338,7 @@ def called(node: ast.AST) -> str:
 
 def extend_selection(task: Task) -> str:
     """One more option in a `min((..), key=..)`."""
-    place = task.site(lambda s: isinstance(s.node, ast.Tuple) and _is_selection(s.holder))
+    place = task.site(is_options)
     if place is None or not isinstance(place.live.node, ast.Tuple):
         return ""
     kinds = {id(s.node): s for s in task.analysis(place.function).sites if s.holder is place.seen.node}

@@ -18,8 +18,8 @@ from evolve.genetic.nodes import (
     short,
     size,
 )
-from evolve.genetic.places import Slot
-from evolve.genetic.task import Place, Task
+from evolve.genetic.places import Site, Slot
+from evolve.genetic.task import Place, Task, caution
 from evolve.genetic.types import FLOAT, Type, vector
 
 _SIMPLE = (ast.Assign, ast.AugAssign, ast.Expr, ast.For, ast.If)
@@ -138,9 +138,17 @@ def repeat_statement(task: Task) -> str:
     return f"{function}: {times} times {short(slot.block[slot.index], 50)}"
 
 
+def is_bound(site: Site) -> bool:
+    return site.role == "bound" and site.type.kind == "int"
+
+
+def bound_weight(site: Site) -> float:
+    return 10.0 * caution(site)
+
+
 def change_bound(task: Task) -> str:
     """Change how far a loop runs: a step more or less, half, double."""
-    place = task.site(lambda s: s.role == "bound" and s.type.kind == "int", lambda _: 10.0)
+    place = task.site(is_bound, bound_weight)
     if place is None:
         return ""
     old = place.live.node
