@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TextIO
 
@@ -317,8 +318,13 @@ class Journal:
         union = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in tables)
         return int(self._database.execute(f"SELECT coalesce(max(seq), 0) FROM ({union})").fetchone()[0])
 
+    @cached_property
+    def _packer(self) -> zlib._Compress:
+        """Primed with the dictionary, to be copied: priming costs more than compressing a program."""
+        return zlib.compressobj(zdict=self._dictionary) if self._dictionary else zlib.compressobj()
+
     def _pack(self, files: Mapping[str, str]) -> bytes:
-        packer = zlib.compressobj(zdict=self._dictionary) if self._dictionary else zlib.compressobj()
+        packer = self._packer.copy()
         return packer.compress(json.dumps(dict(files)).encode()) + packer.flush()
 
     def _unpack(self, data: bytes) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import platform
 import queue
@@ -37,6 +38,7 @@ TICK_S = 0.25
 QUEUED_PER_WORKER = 2  # one running, one waiting
 FRUITLESS = 20_000  # proposals in a row without a new program before the run gives up
 ATTEMPTS = 50  # proposals tried before results are looked at again
+COLLECTION = (50_000, 20, 20)  # thresholds of the garbage collector during a search
 BEST_FILE = "best.py"
 SETTINGS_FILE = "settings.toml"
 
@@ -136,6 +138,7 @@ class Run:
         self.search.take_begun()  # they are among the pending
         with (
             _interruptible(self._interrupted),
+            _rarely_collecting(),
             Workers(self.problem, self.settings, self.search.seen) as workers,
         ):
             for observer in self._observers:
@@ -372,6 +375,19 @@ def _lock(journal: Journal) -> None:
         raise JournalError(
             f"{journal.path.parent}: another process is running this search; wait for it or stop it"
         ) from None
+
+
+@contextmanager
+def _rarely_collecting() -> Iterator[None]:
+    """While inside, look for reference cycles less often: a search makes many objects and hardly a cycle."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(*COLLECTION)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 @contextmanager

@@ -194,8 +194,10 @@ def _text_of(error: msgspec.ValidationError) -> str:
 
 
 def save(settings: Settings, path: Path) -> None:
-    """Write settings as TOML."""
-    path.write_text(tomli_w.dumps(_without_none(msgspec.to_builtins(settings))), encoding="utf-8")
+    """Write settings as TOML, wholly or not at all: a run that is killed here can still be resumed."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(tomli_w.dumps(_without_none(msgspec.to_builtins(settings))), encoding="utf-8")
+    temporary.replace(path)
 
 
 def load(path: Path) -> Settings:

@@ -8,10 +8,12 @@ import select
 import socket
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
 from evolve.jail import wire
 
 _CHUNK = 1 << 16
+_GATHERED = 256  # buffers that one call sends
 _OVERHEAD = 64  # bytes of a frame that are not the answer
 
 
@@ -57,21 +59,30 @@ class Pipe:
         Raises:
             WireError: the next frame announces more than an answer may have.
         """
-        if len(self._inbox) < wire.HEADER.size:
-            return False
-        end = wire.HEADER.size + int(wire.HEADER.unpack_from(self._inbox)[0])
-        if end > self._largest:
-            raise wire.WireError(f"a frame of {end} bytes")
-        return len(self._inbox) >= end
+        return self._frame_end(0) > 0
 
-    def take(self) -> bytes | None:
-        """The body of the next complete frame, if it is here."""
-        if not self.has_frame:
-            return None
-        end = wire.HEADER.size + wire.HEADER.unpack_from(self._inbox)[0]
-        body = bytes(self._inbox[wire.HEADER.size : end])
-        del self._inbox[:end]
-        return body
+    def take(self, count: int) -> list[bytes]:
+        """The bodies of the complete frames that are here, in order, at most `count`.
+
+        Raises:
+            WireError: a frame announces more than an answer may have.
+        """
+        bodies: list[bytes] = []
+        start, head = 0, wire.HEADER.size
+        while len(bodies) < count and (end := self._frame_end(start)):
+            bodies.append(bytes(self._inbox[start + head : end]))
+            start = end
+        del self._inbox[:start]
+        return bodies
+
+    def _frame_end(self, start: int) -> int:
+        """Where the frame that starts there ends; 0 if it is not complete."""
+        if len(self._inbox) < start + wire.HEADER.size:
+            return 0
+        size = wire.HEADER.size + int(wire.HEADER.unpack_from(self._inbox, start)[0])
+        if size > self._largest:
+            raise wire.WireError(f"a frame of {size} bytes")
+        return start + size if len(self._inbox) >= start + size else 0
 
     def close(self) -> None:
         self._channel.close()
@@ -79,7 +90,13 @@ class Pipe:
     def _flush(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):  # a dead child shows as end of stream
             while self._outbox:
-                sent = self._channel.send(self._outbox[0])
-                self._outbox[0] = self._outbox[0][sent:]
-                if not self._outbox[0]:
-                    self._outbox.popleft()
+                self._drop(self._channel.sendmsg(islice(self._outbox, _GATHERED)))
+
+    def _drop(self, sent: int) -> None:
+        """Forgets the first `sent` bytes of the outbox."""
+        while sent:
+            head = self._outbox[0]
+            if sent < len(head):
+                self._outbox[0] = head[sent:]
+                return
+            sent -= len(self._outbox.popleft())

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NoReturn
 
 from evolve.errors import JailError
@@ -19,7 +20,8 @@ from evolve.jail.pipe import Pipe
 from evolve.records import Status, Value
 
 TEXT = 2000  # characters of feedback
-NAP_S = 0.004  # answers to questions written ahead are taken several at a time: each look costs
+NAP_S = 0.012  # answers to questions written ahead are taken several at a time: each look costs
+START_S = 0.002  # no process has confined itself and loaded a program before that
 _CLAIMS = frozenset({Status.INVALID, Status.CRASHED, Status.OUT_OF_MEMORY, Status.FORBIDDEN})
 
 
@@ -150,9 +152,9 @@ class Session:
         now = self._process.cpu_s()
         self._cpu = start if now is None else now
         used = self._cpu - start
-        self._pace = used / len(bodies)
+        self._pace = 0.0 if self._before else used / len(bodies)
         # It may be busy with the next question by the time we look, which is not held against these.
-        if used > sum(list(limits)[: len(bodies) + 1]):
+        if used > sum(islice(limits, len(bodies) + 1)):
             yield self._fail(self._too_long(limits[0]), start)
             return
         for body in bodies:
@@ -201,10 +203,10 @@ class Session:
         """At least one frame and at most one a limit, or why none came; enforces the first limit."""
         limit = left = limits[0]
         deadline = time.monotonic() + wall_limit(limit)
-        if len(limits) > 1 and not self._before:
-            time.sleep(min(NAP_S, self._pace * (len(limits) - 1)))
+        if nap := self._nap(len(limits)):
+            time.sleep(nap)
         try:
-            while not (frames := self._take(len(limits))):
+            while not (frames := self._pipe.take(len(limits))):
                 if not self._pipe.exchange(left):
                     return self._died()
                 if not self._pipe.has_frame:
@@ -218,11 +220,11 @@ class Session:
             return Failure(Status.INVALID, f"the answer cannot be decoded: {error}")
         return frames
 
-    def _take(self, count: int) -> list[bytes]:
-        frames: list[bytes] = []
-        while len(frames) < count and (body := self._pipe.take()) is not None:
-            frames.append(body)
-        return frames
+    def _nap(self, awaited: int) -> float:
+        """Seconds in which nothing is worth a look."""
+        if self._before:
+            return START_S if wire.CONFINED in self._before else 0.0
+        return min(NAP_S, self._pace * (awaited - 1))
 
     def _late(self, limit: float, used: float) -> Failure:
         if used >= limit:

@@ -116,6 +116,10 @@ class _Arrays:
         return array
 
 
+# for the values without arrays, which are most: an array without elements needs no bytes
+_PLAIN_DECODER = msgspec.msgpack.Decoder(ext_hook=_Arrays(memoryview(b"")).take)
+
+
 def _check(value: Any, depth: int = 0) -> None:
     kind = type(value)
     if kind in _FLAT:
@@ -145,17 +149,23 @@ def decode(body: bytes | bytearray | memoryview, structure_limit: int = STRUCTUR
     kind, length = struct.unpack_from("<BI", view)
     if length > min(structure_limit, len(view) - 5):
         raise WireError("a structure longer than allowed")
-    arrays = _Arrays(view[5 + length :])
+    end = 5 + length
     try:
-        value = msgspec.msgpack.Decoder(ext_hook=arrays.take).decode(view[5 : 5 + length])
+        value = _PLAIN_DECODER.decode(view[5:]) if end == len(view) else _with_arrays(view[5:end], view[end:])
         _check(value)
     except WireError:
         raise
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise WireError(f"malformed bytes ({type(error).__name__})") from None
-    if arrays.used != len(arrays.data):
-        raise WireError("bytes that belong to nothing")
     return kind, value
+
+
+def _with_arrays(structure: memoryview, data: memoryview) -> Any:
+    arrays = _Arrays(data)
+    value = msgspec.msgpack.Decoder(ext_hook=arrays.take).decode(structure)
+    if arrays.used != len(data):
+        raise WireError("bytes that belong to nothing")
+    return value
 
 
 def encode_arguments(arguments: Sequence[Any]) -> bytes:
