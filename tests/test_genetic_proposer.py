@@ -163,6 +163,20 @@ def test_a_child_in_memory_is_what_its_text_is_read_as(name: str) -> None:
             ]
 
 
+@pytest.mark.parametrize("name", sorted(ENTRIES))
+def test_making_children_leaves_parents_and_donors_as_they_were(name: str) -> None:
+    """Programs share parts of their trees, so no operator may change one in place."""
+    source, entry = ENTRIES[name]
+    made = proposer(entry, source, DESCENT)
+    shared = [definition for seed in made._seeds for definition in seed.definitions]
+    before = [definition.text for definition in shared]
+    for number in range(300):
+        made.propose(Sample(member(source)), number, random.Random(number))
+    shared += [d for parent in made._sources.values() for d in parent.definitions]
+    before += [d.text for parent in made._sources.values() for d in parent.definitions]
+    assert [ast.unparse(definition.node) for definition in shared] == before
+
+
 # single operators
 
 

@@ -7,11 +7,38 @@ import builtins
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from evolve.genetic.nodes import clone, size
+from evolve.genetic.nodes import shallow, size
 from evolve.genetic.places import Site, Slot
 from evolve.genetic.source import Definition, Source
 
 _BUILTINS = frozenset(dir(builtins))
+
+
+class Opened:
+    """A function being changed: only what leads from its root to the changed places is copied."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.root = shallow(definition.function)
+        self._holders = definition.holders
+        self._copies: dict[int, Any] = {id(definition.node): self.root}
+
+    def copy(self, original: Any) -> Any:
+        """The copy of a node or list of the unchanged function, made and put in its place if need be."""
+        if id(original) not in self._copies:
+            holder, field = self._holders[id(original)]
+            home = self.copy(holder)
+            new = list(original) if isinstance(original, list) else shallow(original)
+            self._copies[id(original)] = new
+            if not isinstance(home, list):
+                setattr(home, field, new)
+            elif original in home:  # syntax trees compare by identity
+                home[home.index(original)] = new
+        return self._copies[id(original)]
+
+    def current(self, original: ast.expr) -> ast.expr:
+        """The copy if there is one, else the original, which must not be changed."""
+        found: ast.expr = self._copies.get(id(original), original)
+        return found
 
 
 class Draft:
@@ -21,25 +48,26 @@ class Draft:
         self.source = source
         self.imports = tuple(imports)
         self._start = source
-        self._open: dict[str, tuple[ast.FunctionDef, dict[int, Any]]] = {}
+        self._open: dict[str, Opened] = {}
 
-    def open(self, function: str) -> tuple[ast.FunctionDef, dict[int, Any]]:
-        """The copy of a function that may be changed, and where its nodes came from."""
+    def open(self, function: str) -> Opened:
+        """The copy of a function that may be changed."""
         if function not in self._open:
-            copies: dict[int, Any] = {}
-            self._open[function] = clone(self.source.functions[function].function, copies), copies
+            self._open[function] = Opened(self.source.functions[function])
         return self._open[function]
 
     def site(self, function: str, site: Site) -> Site:
-        """The same place in the copy that may be changed."""
-        copies = self.open(function)[1]
-        holder, node = copies[id(site.holder)], copies[id(site.node)]
+        """The same place in the copy, where the expression may be replaced but not changed."""
+        opened = self.open(function)
+        holder, node = opened.copy(site.holder), opened.current(site.node)
+        if site.index >= 0:
+            opened.copy(getattr(site.holder, site.field))
         return Site(holder, site.field, site.index, node, site.type, site.scope, site.role, site.depth)
 
     def slot(self, function: str, slot: Slot) -> Slot:
         """The same statement in the copy that may be changed."""
-        copies = self.open(function)[1]
-        return Slot(copies[id(slot.block)], slot.index, slot.scope, slot.depth, slot.pinned)
+        block = self.open(function).copy(slot.block)
+        return Slot(block, slot.index, slot.scope, slot.depth, slot.pinned)
 
     def commit(self) -> bool:
         """Close the open functions and drop what the entry no longer reaches.
@@ -48,7 +76,7 @@ class Draft:
             False, with everything undone, if a function reads a name that nothing binds.
         """
         if self._open:
-            changed = {name: Definition(name, node) for name, (node, _) in self._open.items()}
+            changed = {name: Definition(name, opened.root) for name, opened in self._open.items()}
             kept = [changed.get(d.name, d) if d.is_function else d for d in self.source.definitions]
             self.source = Source(self.source.entry, tuple(kept)).pruned()
             names = [name for name in changed if name in self.source.functions]
@@ -61,7 +89,7 @@ class Draft:
 
     def sizes(self) -> list[tuple[int, int]]:
         """New and old number of nodes of each open function without loops."""
-        opened = [(node, self.source.functions[name]) for name, (node, _) in self._open.items()]
+        opened = [(opened.root, self.source.functions[name]) for name, opened in self._open.items()]
         return [(size(node), old.size) for node, old in opened if not old.has_loop]
 
     def undo(self) -> None:

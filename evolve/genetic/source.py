@@ -1,6 +1,7 @@
 """A program as a table of top-level definitions that reach each other by name.
 
-A definition is never changed once made, so programs share them and each definition is printed and typed once.
+A definition is never changed once made, so programs share them and each definition is printed and typed once;
+two definitions may also share parts of their trees.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from evolve.genetic.infer import analyse
-from evolve.genetic.nodes import Survey, bare, clone, survey, walk
+from evolve.genetic.nodes import Holder, Survey, bare, clone, holders, survey, walk
 from evolve.genetic.places import Analysis, Globals, Signature, signature
 from evolve.genetic.types import BOOL, FLOAT, INT, STR, UNKNOWN, Type
 
@@ -48,6 +49,11 @@ class Definition:
     @property
     def binds(self) -> frozenset[str]:
         return self._survey.binds
+
+    @cached_property
+    def holders(self) -> Mapping[int, tuple[Holder, str]]:
+        """See `nodes.holders`."""
+        return holders(self.node)
 
     @cached_property
     def signature(self) -> Signature:

@@ -348,7 +348,7 @@ def extend_selection(task: Task) -> str:
     other = _another_answer(task, task.place(place.function, first), blocks(task, place.function))
     if other is None:
         return ""
-    place.live.node.elts.append(other)
+    place.live.replace(ast.Tuple([*place.live.node.elts, other], ast.Load()))
     return f"{place.function}: one more option: {short(other, 50)}"
 
 
@@ -398,7 +398,7 @@ def _exchangeable(mine: Source, donor: Source, function: str) -> bool:
 
 def _take_over(task: Task, old: str, arrival: str) -> None:
     """Give the function `old` the body of `arrival`, whose calls of itself then mean `old`."""
-    function, _ = task.draft.open(old)
+    function = task.draft.open(old).root
     taken = clone(task.source.functions[arrival].function)
     for node in ast.walk(taken):
         if isinstance(node, ast.Name) and node.id == arrival:

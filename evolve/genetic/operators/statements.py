@@ -49,7 +49,7 @@ def delete_statement(task: Task) -> str:
     if chosen is None:
         return ""
     function, slot = chosen
-    if _is_needed(slot, task.draft.open(function)[0]):
+    if _is_needed(slot, task.draft.open(function).root):
         return ""
     gone = slot.block.pop(slot.index)
     if not slot.block:
