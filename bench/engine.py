@@ -1,6 +1,6 @@
 """The engine's own cost per candidate, and whether it grows: CPU, memory and journal at the start and at the end.
 
-    python bench/engine.py [--evaluations 20000] [--workers 2]
+    python bench/engine.py [--evaluations 20000] [--workers 2]    a run of 20,000 or more writes bench/engine.md
 
 Own cost is everything but the candidate's own run: the main process (loop, proposer, scoring, journal), the
 jail's warm parents, and what a child takes before and after it answers (measured with an empty program).
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import resource
 import tempfile
 import time
@@ -23,6 +24,13 @@ from evolve.problem import Problem, load
 from evolve.program import make_candidate
 from evolve.records import Evaluation, Split
 
+HEAD = """# What the engine itself costs
+
+Everything but the candidates' own runs: CPU of the main process (loop, proposer, scoring, journal) and of the
+jail's warm parents, per candidate, at the start and at the end of one run; then with what a child takes that
+runs an empty program (fork, confinement, loading, exit). Made by `python bench/engine.py`.
+
+"""
 TICKS = os.sysconf("SC_CLK_TCK")
 REPEATS = 200
 
@@ -115,23 +123,35 @@ def main() -> None:
         result = running.execute()
         running.journal.close()
         size = (Path(folder) / "run" / FILE).stat().st_size
+    table = report(meter, window, child, result.evaluations, size, options.seeds or "all seeds")
+    print(table)
+    if options.evaluations >= 20_000:
+        Path(__file__).with_suffix(".md").write_text(HEAD + table, encoding="utf-8")
+
+
+def report(meter: Meter, window: int, child: float, count: int, journal: int, seeds: str) -> str:
+    """The figures as Markdown. window: candidates at either end; child: see `empty_child_ms`."""
     last = meter.marks[-1][0]
     early, early_rate = meter.between(100, 100 + window)
     late, late_rate = meter.between(last - window, last)
+    whole, whole_rate = meter.between(0, last)
+    rows = [
+        ("engine's own CPU (main process and warm parents), ms per candidate", early, late, whole, 2),
+        (f"the same and an empty child ({child:.2f} ms)", early + child, late + child, whole + child, 2),
+        ("candidates per second", early_rate, late_rate, whole_rate, 0),
+    ]
+    lines = [
+        f"| first population: {seeds} | candidates 100 to {100 + window} | {last - window} to {last} | ratio | all |",
+        "|---|---|---|---|---|",
+        *(f"| {name} | {a:.{d}f} | {b:.{d}f} | {b / a:.2f} | {c:.{d}f} |" for name, a, b, c, d in rows),
+    ]
     peak = max(mark[3] for mark in meter.marks)
-    print(f"| | candidates 100 to {100 + window} | candidates {last - window} to {last} | ratio |")
-    print("|---|---|---|---|")
-    print(
-        f"| main process and warm parents, CPU ms per candidate | {early:.2f} | {late:.2f} | {late / early:.2f} |"
-    )
-    total_early, total_late = early + child, late + child
-    print(
-        f"| the same with an empty child ({child:.2f} ms) | {total_early:.2f} | {total_late:.2f} "
-        f"| {total_late / total_early:.2f} |"
-    )
-    print(f"| candidates per second | {early_rate:.0f} | {late_rate:.0f} | {late_rate / early_rate:.2f} |")
-    print(f"\nresident memory of the main process, largest: {peak:.0f} MB")
-    print(f"journal: {size / result.evaluations:.0f} bytes per candidate ({result.evaluations} candidates)")
+    tail = [
+        f"Resident memory of the main process, largest: {peak:.0f} MB.",
+        f"Journal: {journal / count:.0f} bytes per candidate ({count} candidates).",
+        f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}.",
+    ]
+    return "\n".join([*lines, "", *tail, ""])
 
 
 if __name__ == "__main__":
