@@ -73,6 +73,16 @@ class Pipe:
         del self._inbox[:end]
         return body
 
+    def hand_over(self) -> socket.socket:
+        """The socket, with nothing left in either buffer.
+
+        Raises:
+            WireError: something came that nobody asked for.
+        """
+        if self._inbox:
+            raise wire.WireError("a frame out of turn")
+        return self._channel
+
     def close(self) -> None:
         self._channel.close()
 
