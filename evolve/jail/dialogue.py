@@ -29,7 +29,7 @@ _FAILURE_BYTES = 1 << 13  # of a frame that says why the program failed
 _OVERHEAD = 64  # bytes of a frame that are not the answer
 
 
-class Hangup(BaseException):  # noqa: N818  (it is no error of the simulator)
+class Hangup(BaseException):
     """There will be no more answers: ends the simulator. Beyond the reach of its own `except Exception`."""
 
 
@@ -167,6 +167,7 @@ class Dialogue:
 
     def _read(self, size: int, nonce: int, start: float) -> Value:
         """The value of the frame whose first `size` bytes are here."""
+        value: Value
         if size >= turn.HEAD.size:
             length, kind, echo = turn.HEAD.unpack_from(self._view)
             if kind == turn.QUICK and echo == nonce and size == length + wire.HEADER.size:
@@ -189,6 +190,7 @@ class Dialogue:
         if echo != nonce:
             raise wire.WireError("an answer to something that was not asked")
         body = self._view[turn.HEAD.size : size]
+        value: Value
         if kind == turn.QUICK:
             value = turn.quick_answer(body)
         elif kind == turn.RICH:
@@ -252,14 +254,11 @@ class Dialogue:
         """Compares clocks with limits; `waiting_s`: how long the present answer has been waited for."""
         self._used = self._clock() - self._start
         if self._used > self._limit:
-            self._end(
-                Status.TIMED_OUT,
-                f"the answers took more than {self._limit:g} s of CPU together, at question {self.questions}",
-            )
+            self._end(Status.TIMED_OUT, f"the answers together took more than {self._limit:g} s of CPU")
         wall = wall_limit(self._limit) + GRACE_S * self.questions
         if self._waited + waiting_s > wall:
-            text = f"{self.questions} questions kept us waiting for {wall:g} s, of which {self._used:.2g} s"
-            self._end(Status.TIMED_OUT, f"{text} were CPU: the program waits or sleeps")
+            text = f"the answers together took more than {wall:.3g} s, of which {self._used:.2g} s were CPU"
+            self._end(Status.TIMED_OUT, f"{text}: the program waits or sleeps")
         if self._stop():
             self.stopped = True
             raise Hangup

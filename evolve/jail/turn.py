@@ -41,7 +41,7 @@ def _array(value: Any) -> msgspec.msgpack.Ext:
 def _read_array(_: int, data: memoryview) -> np.ndarray[Any, Any]:
     layout = _SHAPES[data[1]]
     code, _, *shape = layout.unpack_from(data)
-    return np.frombuffer(data, wire.DTYPES[code], offset=layout.size).reshape(shape).copy()
+    return np.ndarray(shape, wire.DTYPES[code], bytearray(data[layout.size :]))
 
 
 _encode = msgspec.msgpack.Encoder(enc_hook=_array).encode
