@@ -82,7 +82,9 @@ def _slot(answer: object, capacity: int) -> int:
     if type(answer) is int and 0 <= answer < capacity:
         return answer
     shown = str(answer)[:20] if type(answer) in (bool, int, float, str) else f"a {type(answer).__name__}"
-    raise Invalid(f"evict returned {shown}; it has to return an integer of 0..{capacity - 1}, the slot to empty")
+    raise Invalid(
+        f"evict returned {shown}; it has to return an integer of 0..{capacity - 1}, the slot to empty"
+    )
 
 
 def summary(instances: Sequence[Instance], objectives: Sequence[float]) -> dict[str, float]:

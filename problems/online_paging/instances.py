@@ -84,9 +84,13 @@ KINDS: Mapping[str, Callable[[Floats, int], Ints]] = {
 SEEN = ("loop", "scan", "shift", "zipf")
 # split: (kinds, capacities, number of requests, instances of each)
 PLANS: Mapping[str, list[tuple[tuple[str, ...], tuple[int, ...], int, int]]] = {
-    "train": [(SEEN, (8, 16), 600, 4)],
-    "validation": [(SEEN, (8, 16, 24), 600, 8)],
-    "holdout": [(SEEN, (8, 16, 24), 600, 6), (SEEN, (48,), 1500, 5), (("near", "blend"), (8, 16, 32), 900, 8)],
+    "train": [(SEEN, (8, 16), 400, 3)],
+    "validation": [(SEEN, (8, 16, 24), 400, 6)],
+    "holdout": [
+        (SEEN, (8, 16, 24), 400, 6),
+        (SEEN, (48,), 1500, 5),
+        (("near", "blend"), (8, 16, 32), 600, 8),
+    ],
 }
 
 
