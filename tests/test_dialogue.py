@@ -191,12 +191,12 @@ def test_each_way_to_fail_is_a_status(jail: Jail, case: str) -> None:
 SPEAK = """import os, struct, sys
 def say(kind, nonce, body):
     os.write(3, struct.pack("<IBQ", 9 + len(body), kind, nonce) + body)
-def wait():
+def raw(data):
+    os.write(3, data)
     while True:
         pass
 def only(kind, nonce, body):
-    say(kind, nonce, body)
-    wait()
+    raw(struct.pack("<IBQ", 9 + len(body), kind, nonce) + body)
 """
 HEARD = "sys._getframe(1).f_locals['nonce']"
 FORGED = {
@@ -208,8 +208,8 @@ FORGED = {
     ),
     "answers twice": (f"{SPEAK}def f(x):\n    say(6, {HEARD}, b'\\x01')\n    return x", "behind the answer|not asked"),
     "answers by a frame of another kind": (f"{SPEAK}def f(x):\n    only(2, {HEARD}, b'\\x01')", "out of turn"),
-    "writes garbage": (f"{SPEAK}def f(x):\n    os.write(3, b'\\x09\\x00\\x00\\x00' + b'garbage..'); wait()", "not asked"),
-    "writes less than a head": (f"{SPEAK}def f(x):\n    os.write(3, b'\\x01\\x00\\x00\\x00\\x06'); wait()", "without a head"),
+    "writes garbage": (f"{SPEAK}def f(x):\n    raw(b'\\x09\\x00\\x00\\x00garbage..')", "not asked"),
+    "writes less than a head": (f"{SPEAK}def f(x):\n    raw(b'\\x01\\x00\\x00\\x00\\x06')", "without a head"),
     "announces a huge frame": (f"{SPEAK}def f(x):\n    os.write(3, b'\\xff\\xff\\xff\\xff')", "a frame of 42949"),
     "sends bytes": (f"{SPEAK}def f(x):\n    only(6, {HEARD}, b'\\xc4\\x01a')", "type bytes"),
     "sends a dict unchecked": (f"{SPEAK}def f(x):\n    only(6, {HEARD}, b'\\x81\\x01\\x02')", "type dict"),
