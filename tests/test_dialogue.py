@@ -239,6 +239,37 @@ def test_half_an_answer_is_waited_for_no_longer_than_none(jail: Jail) -> None:
     assert status(jail, source, cpu_s=0.1)[0] is Status.TIMED_OUT
 
 
+def test_an_answer_that_trickles_in_for_ever_is_timed_out(jail: Jail) -> None:
+    source = """import os, time
+def f(x):
+    os.write(3, b'\\x00\\x00\\x08\\x00')
+    while True:
+        os.write(3, b'x')
+        time.sleep(0.005)
+"""
+    began = time.monotonic()
+    found, feedback = status(jail, source, cpu_s=0.05)
+    assert found is Status.TIMED_OUT, feedback
+    assert time.monotonic() - began < 10
+
+
+def test_a_program_that_reads_its_question_byte_by_byte_is_timed_out(jail: Jail) -> None:
+    source = """import os, sys, time, struct
+def f(x):
+    os.write(3, struct.pack("<IBQ", 10, 6, sys._getframe(1).f_locals["nonce"]) + b"\\xc0")
+    while True:
+        os.read(3, 100)
+        time.sleep(0.005)
+"""
+    big = np.zeros(1_000_000)
+    began = time.monotonic()
+    answers, failure, _ = converse(jail, source, (1,), (big,), cpu_s=0.05)
+    assert answers == [None]
+    assert failure is not None
+    assert failure.status is Status.TIMED_OUT
+    assert time.monotonic() - began < 10
+
+
 @pytest.mark.parametrize("pause_s", [0.2, 60])
 def test_a_program_that_sleeps_is_timed_out_by_the_wall_clock(jail: Jail, pause_s: float) -> None:
     began = time.monotonic()

@@ -119,7 +119,7 @@ class Dialogue:
             raise self.fault
         if not self.over:
             with contextlib.suppress(Hangup):
-                self._look(0.0)
+                self._look(time.monotonic())
         return self._session.close()
 
     @property
@@ -161,8 +161,7 @@ class Dialogue:
         now = time.monotonic()
         self._waited += now - start
         if now >= self._look_at:
-            self._look(0.0)
-            self._look_at = now + SLICE_S
+            self._look(now)
         return value
 
     def _read(self, size: int, nonce: int, start: float) -> Value:
@@ -226,17 +225,19 @@ class Dialogue:
             try:
                 sent += self._channel.send(memoryview(frame)[sent:])
             except BlockingIOError:
-                self._look(time.monotonic() - start)
+                self._look(start)
             except ConnectionError:
                 self._died()
+            self._glance(start)
 
     def _receive(self, size: int, start: float) -> int:
         """Some more bytes behind the `size` ones that are here; how many there are then."""
+        self._glance(start)  # bytes that trickle in, each just in time, must not put off every look
         while True:
             try:
                 more = self._channel.recv_into(self._view[size:])
             except BlockingIOError:
-                self._look(time.monotonic() - start)
+                self._look(start)
                 continue
             except ConnectionError:
                 more = 0
@@ -250,13 +251,20 @@ class Dialogue:
             self._died()
         return used
 
-    def _look(self, waiting_s: float) -> None:
-        """Compares clocks with limits; `waiting_s`: how long the present answer has been waited for."""
+    def _glance(self, start: float) -> None:
+        """Looks if it is time."""
+        if time.monotonic() >= self._look_at:
+            self._look(start)
+
+    def _look(self, start: float) -> None:
+        """Compares clocks with limits; `start`: since when the present answer has been waited for."""
+        now = time.monotonic()
+        self._look_at = now + SLICE_S
         self._used = self._clock() - self._start
         if self._used > self._limit:
             self._end(Status.TIMED_OUT, f"the answers together took more than {self._limit:g} s of CPU")
         wall = wall_limit(self._limit) + GRACE_S * self.questions
-        if self._waited + waiting_s > wall:
+        if self._waited + now - start > wall:
             text = f"the answers together took more than {wall:.3g} s, of which {self._used:.2g} s were CPU"
             self._end(Status.TIMED_OUT, f"{text}: the program waits or sleeps")
         if self._stop():
