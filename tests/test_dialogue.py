@@ -60,7 +60,7 @@ def status(jail: Jail, source: str, count: int = 3, cpu_s: float = 5.0) -> tuple
         1.5,
         "ü" * 100,
         [],
-        [1, 2.5, "x", None, False],
+        [1, 2.0, "x", None, False, -0.0, True, 0],
         list(range(100_000)),
     ],
 )
@@ -69,6 +69,7 @@ def test_plain_values_and_lists_of_them_come_back_as_they_are(jail: Jail, value:
     assert failure is None
     assert answers == [value]
     assert type(answers[0]) is type(value)
+    assert not isinstance(value, list) or list(map(type, answers[0])) == list(map(type, value))
 
 
 @pytest.mark.parametrize("value", [{"a": [1, {"b": 2}]}, [[1, 2], [3]], [[[]]]])
@@ -211,15 +212,15 @@ FORGED = {
     "writes garbage": (f"{SPEAK}def f(x):\n    raw(b'\\x09\\x00\\x00\\x00garbage..')", "not asked"),
     "writes less than a head": (f"{SPEAK}def f(x):\n    raw(b'\\x01\\x00\\x00\\x00\\x06')", "without a head"),
     "announces a huge frame": (f"{SPEAK}def f(x):\n    os.write(3, b'\\xff\\xff\\xff\\xff')", "a frame of 42949"),
-    "sends bytes": (f"{SPEAK}def f(x):\n    only(6, {HEARD}, b'\\xc4\\x01a')", "type bytes"),
-    "sends a dict unchecked": (f"{SPEAK}def f(x):\n    only(6, {HEARD}, b'\\x81\\x01\\x02')", "type dict"),
-    "sends nested lists unchecked": (f"{SPEAK}def f(x):\n    only(6, {HEARD}, b'\\x91\\x91\\x01')", "type list"),
-    "sends an extension": (f"{SPEAK}def f(x):\n    only(6, {HEARD}, b'\\xd4\\x01\\x01')", "type Ext"),
+    "sends bytes": (f"{SPEAK}def f(x):\n    only(6, {HEARD}, b'\\xc4\\x01a')", "wrong type"),
+    "sends a dict unchecked": (f"{SPEAK}def f(x):\n    only(6, {HEARD}, b'\\x81\\x01\\x02')", "wrong type"),
+    "sends nested lists unchecked": (f"{SPEAK}def f(x):\n    only(6, {HEARD}, b'\\x91\\x91\\x01')", "wrong type"),
+    "sends an extension": (f"{SPEAK}def f(x):\n    only(6, {HEARD}, b'\\xd4\\x01\\x01')", "wrong type"),
     "sends broken bytes": (f"{SPEAK}def f(x):\n    only(6, {HEARD}, b'\\x92\\x01')", "malformed"),
     "sends what inflates": (
         f"{SPEAK}def f(x):\n    body = b'\\xdd' + (999_000).to_bytes(4, 'big') + b'\\x90' * 999_000\n"
         f"    only(6, {HEARD}, body)",
-        "a value of type list",
+        "wrong type",
     ),
     "sends a rich frame of nonsense": (f"{SPEAK}def f(x):\n    only(7, {HEARD}, b'\\x00' * 50)", "decoded"),
 }  # fmt: skip

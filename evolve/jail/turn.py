@@ -46,7 +46,8 @@ def _read_array(_: int, data: memoryview) -> np.ndarray[Any, Any]:
 
 _encode = msgspec.msgpack.Encoder(enc_hook=_array).encode
 _decode_question = msgspec.msgpack.Decoder(ext_hook=_read_array).decode
-_decode_answer = msgspec.msgpack.Decoder().decode
+_Plain = None | bool | int | float | str
+_decode_answer = msgspec.msgpack.Decoder(_Plain | list[_Plain]).decode  # refuses the rest before it is built
 
 
 def _quick(value: Any) -> bool:
@@ -80,12 +81,11 @@ def quick_answer(body: memoryview) -> Any:
         WireError: anything but what `_answer` makes.
     """
     try:
-        value = _decode_answer(body)
+        return _decode_answer(body)
+    except msgspec.ValidationError as error:
+        raise wire.WireError(f"a value of a wrong type ({error})") from None
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise wire.WireError(f"malformed bytes ({type(error).__name__})") from None
-    if type(value) in PLAIN or (type(value) is list and PLAIN.issuperset(map(type, value))):
-        return value
-    raise wire.WireError(f"a value of type {type(value).__name__}")
 
 
 # -- the jailed side ---------------------------------------------------------------------------------------
