@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
+from typing import SupportsFloat
 
 import msgspec
 import numpy as np
 
 from evolve.errors import EvaluatorError
-from evolve.jail import Answer, Jail, Level, Limits, Session, encode_arguments
+from evolve.jail import (
+    Answer,
+    Dialogue,
+    Failure,
+    Hangup,
+    Jail,
+    Level,
+    Limits,
+    Session,
+    encode_arguments,
+)
 from evolve.problem import Problem
-from evolve.records import Candidate, Evaluation, Instance, Split, Status
+from evolve.records import Candidate, Evaluation, Instance, Split, Status, Value
 from evolve.statistics import clearly_worse
 
 BOUND_TOLERANCE = 1e-9
 FEEDBACK_GROUPS = 3
+Verdict = tuple[Status, str]
+"""How an evaluation ended, and the feedback."""
 
 
 class CancelledEvaluation(Exception):  # noqa: N818 - it is no error
@@ -89,9 +103,24 @@ class Scoring:
             EvaluatorError: the evaluator itself failed.
         """
         evaluator = self.problem.evaluator
+        return self._judged(
+            instance, lambda: evaluator.objective(instance, evaluator.check(instance, decision))
+        )
+
+    def simulate(self, instance: Instance, ask: Callable[..., Value]) -> float:
+        """The objective of the decisions that a policy makes when it is asked; for an interactive problem.
+
+        Raises:
+            the evaluator's Invalid: a decision breaks a rule.
+            EvaluatorError: the evaluator itself failed.
+            Hangup: there was no answer.
+        """
+        return self._judged(instance, lambda: self.problem.evaluator.simulate(instance, ask))
+
+    def _judged(self, instance: Instance, judge: Callable[[], SupportsFloat]) -> float:
         try:
-            value = float(evaluator.objective(instance, evaluator.check(instance, decision)))
-        except evaluator.Invalid:
+            value = float(judge())
+        except self.problem.evaluator.Invalid:
             raise
         except Exception as error:  # foreign code: any other exception is the evaluator's own fault
             raise EvaluatorError(self._fault(instance, f"raised {type(error).__name__}: {error}")) from error
@@ -209,32 +238,39 @@ class Evaluator:
     def _run(self, candidate: Candidate, scale: Scale, race: Race | None) -> Evaluation:
         spec = self.problem.spec
         trial = _Trial(self, candidate, scale, race)
-        with self.jail.session(candidate.files, spec.program, spec.entry.function) as session:
-            status, feedback = trial.run(session)
-            usage = session.close()
-        return trial.evaluation(status, feedback, usage.cpu_s, usage.peak_mb, str(self.jail.level))
+        if spec.entry.interactive:
+            episodes = _Episodes(self, trial)
+            status, feedback = trial.run(episodes.stage)
+            cpu_s, peak_mb = episodes.cpu_s, episodes.peak_mb
+        else:
+            with self.jail.session(candidate.files, spec.program, spec.entry.function) as session:
+                status, feedback = trial.run(partial(trial.answers, session))
+                usage = session.close()
+            cpu_s, peak_mb = usage.cpu_s, usage.peak_mb
+        return trial.evaluation(status, feedback, cpu_s, peak_mb, str(self.jail.level))
 
 
 class _Trial:
-    """One candidate on one split: takes answers in order until the end, a failure, or a lost race."""
+    """One candidate on one split: takes results in order until the end, a failure, or a lost race."""
 
     def __init__(self, evaluator: Evaluator, candidate: Candidate, scale: Scale, race: Race | None) -> None:
+        self.candidate = candidate
+        self.scale = scale
+        self.digest = hashlib.sha256()  # of the decisions on the first stage
         self._scoring = evaluator.scoring
         self._seen = evaluator._seen
         self._cancelled = evaluator._cancelled
-        self._candidate = candidate
-        self._scale = scale
         self._race = race
-        self._digest = hashlib.sha256()
         self._objectives: list[float] = []
         self._scores: list[float] = []
         self._decisions = ""
         self._slowest = 0.0
 
-    def run(self, session: Session) -> tuple[Status, str]:
+    def run(self, stage: Callable[[int, int], Verdict | None]) -> Verdict:
+        """Goes through the stages; `stage` scores the instances from a first one up to a last one."""
         for start, end in self._stages():
-            failure = self._stage(session, start, end)
-            if failure is None and end < len(self._scale.instances):
+            failure = stage(start, end)
+            if failure is None and end < len(self.scale.instances):
                 failure = self._look(end)
             if failure is not None:
                 return failure
@@ -246,15 +282,13 @@ class _Trial:
         ok = status is Status.OK
         objectives = tuple(self._objectives) if ok else ()
         return Evaluation(
-            candidate=self._candidate.id,
-            split=self._scale.split,
+            candidate=self.candidate.id,
+            split=self.scale.split,
             status=status,
             objectives=objectives,
             scores=tuple(self._scores) if ok else (),
             instances=len(self._objectives),
-            feedback=group_feedback(self._scoring.problem, self._scale.groups, objectives)
-            if ok
-            else feedback,
+            feedback=group_feedback(self._scoring.problem, self.scale.groups, objectives) if ok else feedback,
             cpu_s=cpu_s,
             peak_mb=peak_mb,
             slowest=self._slowest,
@@ -263,12 +297,13 @@ class _Trial:
         )
 
     def _stages(self) -> Iterator[tuple[int, int]]:
-        count = len(self._scale.instances)
+        count = len(self.scale.instances)
         looks = [stage for stage in self._race.stages if stage < count] if self._race else []
         return pairwise([0, *looks, count])
 
-    def _stage(self, session: Session, start: int, end: int) -> tuple[Status, str] | None:
-        answers = session.ask(self._scale.questions[start:end], self._scale.cpu_s[start:end])
+    def answers(self, session: Session, start: int, end: int) -> Verdict | None:
+        """One stage of a problem whose instances are shown: each is one question."""
+        answers = session.ask(self.scale.questions[start:end], self.scale.cpu_s[start:end])
         for index, answer in zip(range(start, end), answers, strict=False):
             if self._cancelled.is_set():
                 raise CancelledEvaluation
@@ -277,31 +312,46 @@ class _Trial:
                 return failure
         return None
 
-    def _take(self, index: int, answer: Answer) -> tuple[Status, str] | None:
-        instance = self._scale.instances[index]
-        self._slowest = max(self._slowest, answer.cpu_s / self._scale.cpu_s[index])
+    def _take(self, index: int, answer: Answer) -> Verdict | None:
+        self.took(index, answer.cpu_s)
         if answer.failure is not None:
-            return answer.failure.status, f"{self._name(index)}: {answer.failure.feedback}"
+            return self.failed(index, answer.failure)
         try:
-            objective = self._scoring.objective(instance, answer.value)
+            objective = self._scoring.objective(self.scale.instances[index], answer.value)
         except self._scoring.problem.evaluator.Invalid as error:
-            return Status.INVALID, f"{self._name(index)}: {error}"
+            return self.failed(index, Failure(Status.INVALID, str(error)))
+        verdict = self.score(index, objective)
+        if verdict is None and self.counts(index):
+            self.digest.update(msgspec.msgpack.encode(answer.value, enc_hook=_plain))
+        return verdict
+
+    def counts(self, index: int) -> bool:
+        """Whether the decisions on an instance tell a duplicate."""
+        return self._race is not None and index < self._race.stages[0]
+
+    def took(self, index: int, cpu_s: float) -> None:
+        self._slowest = max(self._slowest, cpu_s / self.scale.cpu_s[index])
+
+    def failed(self, index: int, failure: Failure) -> Verdict:
+        return failure.status, f"{self._name(index)}: {failure.feedback}"
+
+    def score(self, index: int, objective: float) -> Verdict | None:
+        """Takes an instance's objective; a verdict if it cannot be true."""
+        instance = self.scale.instances[index]
         if self._scoring.beats_bound(instance, objective):
             text = f"objective {objective:.9g} is better than the bound {instance.bound:.9g}"
-            return Status.IMPOSSIBLE, f"{self._name(index)}: {text}"
-        if self._race and index < self._race.stages[0]:
-            self._digest.update(msgspec.msgpack.encode(answer.value, enc_hook=_plain))
+            return self.failed(index, Failure(Status.IMPOSSIBLE, text))
         self._objectives.append(objective)
-        self._scores.append(self._scoring.score(instance, objective, self._scale.scale[index]))
+        self._scores.append(self._scoring.score(instance, objective, self.scale.scale[index]))
         return None
 
     def _name(self, index: int) -> str:
         # nothing of validation and holdout instances reaches a proposer, not even which one failed
-        if self._scale.split is Split.TRAIN:
-            return f"instance {self._scale.instances[index].name}"
-        return f"an instance of {self._scale.split}"
+        if self.scale.split is Split.TRAIN:
+            return f"instance {self.scale.instances[index].name}"
+        return f"an instance of {self.scale.split}"
 
-    def _look(self, count: int) -> tuple[Status, str] | None:
+    def _look(self, count: int) -> Verdict | None:
         race = self._race
         assert race is not None  # stages exist only in a race
         if race.bar and clearly_worse(self._scores, race.bar[:count], race.confidence):
@@ -310,11 +360,69 @@ class _Trial:
                 Status.RACED_OUT,
                 f"stopped after {count} instances: score {ours:.4f}, to beat {theirs:.4f}",
             )
-        if self._scale.split is Split.TRAIN and count == race.stages[0]:
-            self._decisions = self._digest.hexdigest()[:16]
+        if self.scale.split is Split.TRAIN and count == race.stages[0]:
+            self._decisions = self.digest.hexdigest()[:16]
             if self._seen.knows(self._decisions, race.horizon):
                 return Status.DUPLICATE, f"decides as a known candidate on the first {count} instances"
         return None
+
+
+class _Episodes:
+    """Plays instances, each with a fresh process of the candidate: what it learns in one is gone in the next.
+
+    Two and a half milliseconds more an instance, so that no score depends on the order of the instances.
+    """
+
+    def __init__(self, evaluator: Evaluator, trial: _Trial) -> None:
+        self.cpu_s = 0.0
+        self.peak_mb = 0.0
+        self._jail = evaluator.jail
+        self._scoring = evaluator.scoring
+        self._stop = evaluator._cancelled.is_set
+        self._trial = trial
+
+    def stage(self, start: int, end: int) -> Verdict | None:
+        for index in range(start, end):
+            if (verdict := self._play(index)) is not None:
+                return verdict
+        return None
+
+    def _play(self, index: int) -> Verdict | None:
+        trial, spec = self._trial, self._scoring.problem.spec
+        limit, heard = trial.scale.cpu_s[index], trial.digest.update if trial.counts(index) else None
+        with (
+            self._jail.session(trial.candidate.files, spec.program, spec.entry.function) as session,
+            Dialogue(session, limit, spec.limits.answer_bytes, self._stop, heard) as dialogue,
+        ):
+            objective = self._simulate(trial.scale.instances[index], dialogue)
+            usage = dialogue.finish()
+        self.cpu_s += usage.cpu_s
+        self.peak_mb = max(self.peak_mb, usage.peak_mb)
+        trial.took(index, dialogue.cpu_s)
+        if dialogue.stopped:
+            raise CancelledEvaluation
+        # the program's failure comes first: what a simulator makes of a missing answer means nothing
+        found = dialogue.failure or objective
+        if isinstance(found, Failure):
+            return trial.failed(index, self._placed(found, dialogue.questions))
+        return trial.score(index, found)
+
+    def _simulate(self, instance: Instance, dialogue: Dialogue) -> float | Failure:
+        try:
+            return self._scoring.simulate(instance, dialogue.ask)
+        except Hangup:
+            return math.nan
+        except self._scoring.problem.evaluator.Invalid as error:
+            return Failure(Status.INVALID, str(error))
+        except EvaluatorError:
+            if dialogue.over:  # it stumbled over the missing answer
+                return math.nan
+            raise
+
+    def _placed(self, failure: Failure, questions: int) -> Failure:
+        if self._trial.scale.split is not Split.TRAIN:
+            return failure
+        return Failure(failure.status, f"{failure.feedback} (question {questions})")
 
 
 def _plain(value: object) -> object:

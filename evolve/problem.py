@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal, NoReturn, cast
 
 import msgspec
 
 from evolve import program
 from evolve.errors import EvaluatorError, ProblemError, ProgramError, SettingsError
-from evolve.records import Candidate, Instance, Split
+from evolve.records import Candidate, Instance, Split, Value
 from evolve.settings import check_keys
 
 
@@ -25,12 +25,19 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class Entry(_Strict, frozen=True):
-    """The function that a candidate has to define."""
+class Entry(_Strict, frozen=True, omit_defaults=True):
+    """The function that a candidate has to define.
+
+    interactive: an instance is not shown to it, but played: the evaluator's `simulate(instance, ask)` runs on
+        the trusted side and calls `ask(*arguments)` whenever there is something to decide; what comes later
+        is not in the candidate's memory. Each instance is played with a fresh process, whose globals live
+        from its first question to its last.
+    """
 
     function: str
     parameters: tuple[str, ...]
     returns: str
+    interactive: bool = False
 
     @property
     def signature(self) -> str:
@@ -61,8 +68,9 @@ class Score(_Strict, frozen=True):
 class ProblemLimits(_Strict, frozen=True):
     """What a candidate may use.
 
-    cpu_s: CPU seconds per instance. train_share: the share of it that holds on train, so that what passes
-        there has room on larger instances and slower machines.
+    cpu_s: CPU seconds per instance; in an interactive problem for all its answers together. train_share: the
+        share of it that holds on train, so that what passes there has room on larger instances and slower
+        machines.
     load_s: CPU seconds for importing the program.
     """
 
@@ -96,6 +104,13 @@ class Spec(_Strict, frozen=True):
     version: int = 1
     program: str = "program.py"
     report: Report = Report()
+
+
+class _Asked(BaseException):  # not an Exception, which a simulator might catch
+    """Ends a simulator at its first question."""
+
+    def __init__(self, arguments: tuple[Value, ...]) -> None:
+        self.arguments = arguments
 
 
 @dataclass(frozen=True)
@@ -143,6 +158,34 @@ class Problem:
             self._splits[split] = self._generate(split)
         return self._splits[split]
 
+    def example(self, instance: Instance) -> Mapping[str, Value]:
+        """What the entry point is called with, by parameter name; for a simulator its first question.
+
+        Raises:
+            EvaluatorError: the simulator fails, or asks nothing or something else than entry.parameters.
+        """
+        return self._first_question(instance) if self.spec.entry.interactive else instance.arguments
+
+    def _first_question(self, instance: Instance) -> Mapping[str, Value]:
+        def ask(*arguments: Value) -> NoReturn:
+            raise _Asked(arguments)
+
+        names, where = self.spec.entry.parameters, f"{self.folder / self.spec.evaluator}: simulate"
+        try:
+            self.evaluator.simulate(instance, ask)
+        except _Asked as asked:
+            if len(asked.arguments) == len(names):
+                return dict(zip(names, asked.arguments, strict=True))
+            raise EvaluatorError(
+                f"{where} asks with {len(asked.arguments)} arguments on {instance.name}; "
+                f"entry.parameters says {', '.join(names)}"
+            ) from None
+        except Exception as error:  # foreign code: whatever it raises is a fault of the problem
+            raise EvaluatorError(
+                f"{where} raised {type(error).__name__} on {instance.name}: {error}"
+            ) from error
+        raise EvaluatorError(f"{where} asks nothing on {instance.name}; then there is nothing to decide")
+
     def _generate(self, split: Split) -> tuple[Instance, ...]:
         where = f"{self.folder / self.spec.instances}: instances('{split}')"
         try:
@@ -160,6 +203,13 @@ class Problem:
             raise EvaluatorError(
                 f"{where} gave a {type(instance).__name__}; it has to give evolve.records.Instance"
             )
+        if self.spec.entry.interactive:
+            if instance.arguments:
+                raise EvaluatorError(
+                    f"{where}: {instance.name} has arguments {', '.join(instance.arguments)}; in an interactive "
+                    f"problem candidates see nothing in advance: put what the simulator needs into facts"
+                )
+            return
         if tuple(instance.arguments) != self.spec.entry.parameters:
             raise EvaluatorError(
                 f"{where}: {instance.name} has arguments {', '.join(instance.arguments)}; "
@@ -209,7 +259,7 @@ def load(name: str) -> Problem:
         if not (folder / getattr(spec, key)).is_file():
             raise ProblemError(f"{folder}/problem.toml: {key} = '{getattr(spec, key)}': no such file")
     seeds = _load_seeds(folder, spec)
-    evaluator = _load_evaluator(folder / spec.evaluator)
+    evaluator = _load_evaluator(folder / spec.evaluator, spec.entry)
     instances = _load_module(folder / spec.instances)
     generate = _function(instances, "instances", folder / spec.instances)
     return Problem(folder, spec, seeds, evaluator, cast(Callable[[str], Iterable[Instance]], generate))
@@ -317,14 +367,15 @@ def _check_parameters(path: Path, spec: Spec, function: Any) -> None:
         )
 
 
-def _load_evaluator(path: Path) -> ModuleType:
+def _load_evaluator(path: Path, entry: Entry) -> ModuleType:
     module = _load_module(path)
-    for name in ("check", "objective"):
+    names = ("simulate",) if entry.interactive else ("check", "objective")
+    for name in names:
         _function(module, name, path)
     invalid = getattr(module, "Invalid", None)
     if not (isinstance(invalid, type) and issubclass(invalid, Exception)):
         raise ProblemError(
-            f"{path}: the exception class 'Invalid' is not defined; `check` raises it for a broken rule"
+            f"{path}: the exception class 'Invalid' is not defined; `{names[0]}` raises it for a broken rule"
         )
     return module
 

@@ -42,11 +42,13 @@ class Split(StrEnum):
 class Instance:
     """One input of a problem.
 
-    arguments: what the entry point is called with, by parameter name, in order.
+    arguments: what the entry point is called with, by parameter name, in order; empty in an interactive
+        problem, whose simulator asks.
     bound: an objective, in the objective's unit, that no decision can beat.
     group: where it lies in the problem's instance grid, e.g. {"n": 100, "RDD": 0.2, "TF": 0.6}.
-    facts: for the trusted side only, e.g. the optimum.
-    cpu_s: CPU seconds a decision may take; None means the problem's limit.
+    facts: for the trusted side only, e.g. the optimum, or all that a simulator plays.
+    cpu_s: CPU seconds a decision (in an interactive problem: all of them) may take; None means the
+        problem's limit.
     """
 
     name: str

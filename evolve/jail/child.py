@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from evolve.jail import wire
+from evolve.jail import turn, wire
 
 TEXT = 1000  # characters of an error text
 LINE = 160  # characters of a quoted source line
@@ -197,6 +197,8 @@ def serve(descriptor: int, imports: tuple[str, ...], answer_bytes: int) -> NoRet
             arguments = channel.receive()
             if random:
                 reseed()
+            if arguments is None:
+                turn.converse(descriptor, function, answer_bytes)
             channel.send(_answer(function, arguments, answer_bytes))
     except BaseException as error:  # whatever the candidate raises, SystemExit included, is its own failure
         _fail(channel, error, files)

@@ -84,6 +84,16 @@ class Pipe:
             raise wire.WireError(f"a frame of {size} bytes")
         return start + size if len(self._inbox) >= start + size else 0
 
+    def hand_over(self) -> socket.socket:
+        """The socket, with nothing left in either buffer.
+
+        Raises:
+            WireError: something came that nobody asked for.
+        """
+        if self._inbox:
+            raise wire.WireError("a frame out of turn")
+        return self._channel
+
     def close(self) -> None:
         self._channel.close()
 

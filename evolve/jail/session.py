@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -139,6 +140,29 @@ class Session:
             self._process.close()
             self._pipe.close()
         return self._usage
+
+    # -- for a dialogue (see dialogue.py) -------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id in our own namespace, if it is known for sure."""
+        return self._process.pid if self._process.pidfd is not None else None
+
+    def hand_over(self) -> tuple[socket.socket, Process]:
+        """The channel and the process of a loaded program. `ask` must not be used from here on.
+
+        Raises:
+            WireError: the program has answered without being asked.
+        """
+        return self._pipe.hand_over(), self._process
+
+    def claim(self, value: Any) -> Failure:
+        """What the process says of its own failure, in the value of a FAILURE frame."""
+        return self._claim(value)
+
+    def died(self) -> Failure:
+        """Judges the end of the stream, and ends the session."""
+        return self._died()
 
     # -- answers ------------------------------------------------------------------------------------------
 

@@ -33,16 +33,17 @@ class Champions:
             minimum: the weakest jail that a model may run in.
 
         Raises:
-            EvaluatorError: the problem's instances cannot be made.
+            EvaluatorError: the problem's instances cannot be made, or its simulator does not ask.
         """
         self._problem = problem
         instances = problem.split(Split.TRAIN)
-        self._arguments = instances[0].arguments
+        self._arguments = problem.example(instances[0])
         limits = problem.spec.limits
         cpu_s = max(instance.cpu_s or limits.cpu_s for instance in instances)
         self._contract = {
             "program": problem.spec.program,
             "function": problem.spec.entry.function,
+            "interactive": problem.spec.entry.interactive,
             "parameters": {name: _dtype(value) for name, value in self._arguments.items()},
             "limits": {
                 "cpu_s": cpu_s,

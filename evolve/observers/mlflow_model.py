@@ -17,13 +17,16 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from evolve.errors import EvolveError
-from evolve.jail import Jail, Level, Limits, encode_arguments
+from evolve.jail import Dialogue, Hangup, Jail, Level, Limits, Session, encode_arguments
 
 CONTRACT = "contract.json"
 
 
 class JailedProgram(PythonModel):
-    """Answers instances, given as a data frame with a column for each parameter, one instance a row."""
+    """Answers instances, given as a data frame with a column for each parameter, one instance a row.
+
+    The rows of an interactive problem are the questions of one instance, in order.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the program and its contract; nothing runs yet."""
@@ -35,24 +38,35 @@ class JailedProgram(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[Any]:
-        """The decisions of the program, one for each instance.
+        """The decisions of the program, one for each row.
 
         Raises:
             EvolveError: a parameter is missing, or the program failed on an instance.
             JailError: this machine cannot build the jail.
         """
-        instances = model_input.to_dict("records")
-        questions = [encode_arguments(self._arguments(instance)) for instance in instances]
+        questions = [self._arguments(row) for row in model_input.to_dict("records")]
         contract = self._contract
         limits = Limits(**{**contract["limits"], "imports": tuple(contract["limits"]["imports"])})
         with (
             Jail(limits, minimum=Level(contract["jail"])) as jail,
             jail.session(self._files, contract["program"], contract["function"]) as session,
         ):
+            if contract["interactive"]:
+                return self._converse(session, limits, questions)
+            frames = [encode_arguments(question) for question in questions]
             return [
                 self._decision(answer.value, answer.failure)
-                for answer in session.ask(questions, [limits.cpu_s] * len(questions))
+                for answer in session.ask(frames, [limits.cpu_s] * len(questions))
             ]
+
+    def _converse(self, session: Session, limits: Limits, questions: list[list[Any]]) -> list[Any]:
+        with Dialogue(session, limits.cpu_s, limits.answer_bytes) as dialogue:
+            try:
+                answers = [dialogue.ask(*question) for question in questions]
+            except Hangup:
+                answers = []
+            dialogue.finish()
+        return [self._decision(answer, dialogue.failure) for answer in answers or [None]]
 
     def _arguments(self, instance: Mapping[str, Any]) -> list[Any]:
         parameters: Mapping[str, str] = self._contract["parameters"]

@@ -58,7 +58,7 @@ def write(
     text = case.candidate.files[case.problem.spec.program]
     function = case.problem.spec.entry.function
     module = source.document(text, function, words.about_module(proof), words.about_function(proof))
-    example = case.instances[next(iter(sample))]
+    example = case.problem.example(case.instances[next(iter(sample))])
     digest = hashlib.sha256(module.encode()).hexdigest()
     proof = {**proof, "candidate": {**proof["candidate"], "module_sha256": digest}}
     objectives = measured.evaluation.objectives
@@ -76,7 +76,7 @@ def write(
         "tests/sample.json": "[\n" + ",\n".join(cases) + "\n]\n",
         "tests/results.csv": _results(case, measured),
     }
-    stub = source.stub(text, function, example.arguments)
+    stub = source.stub(text, function, example)
     if stub:
         files[f"src/{case.module}/heuristic.pyi"] = stub
     for name, content in files.items():

@@ -72,6 +72,7 @@ def _entry(problem: Problem) -> dict[str, Any]:
         "parameters": entry.parameters,
         "returns": entry.returns,
         "signature": entry.signature,
+        "interactive": entry.interactive,
     }
 
 

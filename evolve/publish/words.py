@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from evolve.records import Instance, Value
+from evolve.records import Value
 
 SHOWN_STEPS = 12  # of a long lineage: the first and the last ones
 STEP_CHARACTERS = 90
+ASKED = (
+    "it is called each time that there is something to decide; its module was loaded anew for each instance, "
+    "and may remember earlier calls"
+)
 Facts = Mapping[str, Any]
 
 
@@ -38,6 +42,7 @@ def about_function(proof: Facts) -> str:
     return "\n\n".join(
         [
             f"{proof['problem']['title']}: {proof['entry']['signature']}.",
+            *([f"{_capital(ASKED)}."] if proof["entry"]["interactive"] else []),
             measured(proof),
             *(f"{comparison(rival, proof)}." for rival in proof["rivals"]),
             f"{origin(proof)}:",
@@ -111,8 +116,8 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def readme(proof: Facts, example: Instance) -> str:
-    """README.md of the package."""
+def readme(proof: Facts, example: Mapping[str, Value]) -> str:
+    """README.md of the package. example: what the entry function was called with once, by parameter name."""
     parts = [
         f"# {proof['module']}",
         f"{proof['problem']['title']}. {measured(proof)}",
@@ -128,13 +133,14 @@ def readme(proof: Facts, example: Instance) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _use(proof: Facts, example: Instance) -> str:
+def _use(proof: Facts, example: Mapping[str, Value]) -> str:
     entry = proof["entry"]
-    arguments = "\n".join(f"- `{name}`: {_describe(value)}" for name, value in example.arguments.items())
+    arguments = "\n".join(f"- `{name}`: {_describe(value)}" for name, value in example.items())
     function = entry["function"]
+    turns = f"\n\n{_capital(ASKED)}." if entry["interactive"] else ""
     return (
         f"## Use\n\n```sh\npip install .\n```\n\n```python\nfrom {proof['module']} import {function}\n\n"
-        f"{function}({', '.join(entry['parameters'])})\n```\n\n{arguments}\n- returns {entry['returns']}"
+        f"{function}({', '.join(entry['parameters'])})\n```\n\n{arguments}\n- returns {entry['returns']}{turns}"
     )
 
 
