@@ -44,3 +44,11 @@ class SharedCore:
         if self._before is not None:
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(0, self._before)
+            self._before = None
+
+    def part(self) -> None:
+        """Let both run anywhere again: a third one may have taken the core."""
+        if self._pid is not None and self._before is not None:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(self._pid, self._before)
+        self.__exit__()

@@ -237,6 +237,7 @@ class Dialogue:
             try:
                 more = self._channel.recv_into(self._view[size:])
             except BlockingIOError:
+                self._core.part()  # no turn is being taken: it computes for long, or does not get to compute
                 self._look(start)
                 continue
             except ConnectionError:
