@@ -49,11 +49,14 @@ WAIT_S = 0.2  # for another process that is writing; then these rows wait for th
 BACKLOG = 4096  # rows that may wait; what comes then is lost, which costs an evaluation some day
 LIMIT_BYTES = 512 << 20  # a larger file is emptied
 
-_UNREPEATABLE = re.compile(
-    r"\b(?:random|urandom|secrets|uuid|datetime|perf_counter|monotonic|process_time|clock|time_ns|sys|os|gc|ctypes"
-    r"|threading|weakref|id|hash|empty|empty_like|globals|locals|vars|getattr|eval|exec)\b"
-    r"|\b(?:import|from)\s+time\b|\btime\s*\.|__\w+__"
+_APART = str.maketrans({code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "_")})
+_UNREPEATABLE = frozenset(
+    {"random", "urandom", "secrets", "uuid", "id", "hash", "empty", "empty_like"}
+    | {"datetime", "perf_counter", "monotonic", "process_time", "clock", "time_ns"}
+    | {"sys", "os", "gc", "ctypes", "threading", "weakref"}
+    | {"globals", "locals", "vars", "getattr", "eval", "exec"}
 )
+_CLOCK = re.compile(r"\b(?:import|from)\s+time\b|\btime\s*\.")  # the word alone is a fine name for a variable
 _ADDRESS = re.compile(r"\bat 0x[0-9a-f]+")
 _TABLE = "evaluations_1"  # named after the format of its rows
 _SCHEMA = f"""
@@ -258,7 +261,14 @@ class Shelves:
 
 def repeatable(files: Mapping[str, str]) -> bool:
     """Whether a program, by its text, does the same whenever it is run (see above)."""
-    return not any(_UNREPEATABLE.search(text) for text in files.values())
+    return all(_repeatable(text) for text in files.values())
+
+
+def _repeatable(text: str) -> bool:
+    words = text.translate(_APART).split()
+    if "__" in text or not _UNREPEATABLE.isdisjoint(words):
+        return False
+    return "time" not in words or not _CLOCK.search(text)
 
 
 def _text(candidate: Candidate) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,10 +175,11 @@ def evaluate(
 ) -> None:
     """Score one program: status, raw and normalised score, CPU, memory, feedback. Exit code 1 unless it is OK.
 
-    PROBLEM is a problem folder, or the bare name of a bundled problem; FILE is a program.
+    PROBLEM is a problem folder, or the bare name of a bundled problem; FILE is a program. A look at the holdout is
+    noted in runs/holdout.jsonl and counted in every proof that is published afterwards.
     """
+    from evolve import openings, settings
     from evolve import problem as problems
-    from evolve import settings
     from evolve.evaluate import Evaluator
     from evolve.records import Split
     from evolve.table import evaluation_facts, evaluation_table
@@ -189,6 +191,9 @@ def evaluate(
     resolved = settings.resolve(problem, {}, overrides)
     loaded = problems.load(problem)
     candidate = problems.read_program(file, loaded.spec)
+    if split == "holdout":
+        loaded.check_disjoint()
+        openings.record(loaded.digest, candidate.id, "evolve evaluate")
     with Evaluator(loaded, resolved.jail.minimum) as evaluator:
         evaluation = evaluator.evaluate(candidate, Split(split))
     if as_json:
@@ -388,15 +393,13 @@ def _execute(
     console = _console(stderr=True)
     display = ConsoleObserver(console)
     mirror = MlflowMirror() if mirrored else None
-    store = Cache(cache_file()) if cached else None
-    try:
+    with ExitStack() as stack:
+        stack.callback(display.stop)
+        store = stack.enter_context(Cache(cache_file())) if cached else None
         search = make([display, *([mirror] if mirror else [])], store)
+        stack.enter_context(search.journal)
         console.print(_opening(search), highlight=False, soft_wrap=True)
         result = search.execute()
-    finally:
-        display.stop()
-        if store is not None:
-            store.close()
     _report(search, result, as_json)
     if mirror:
         mirror.wait(console)

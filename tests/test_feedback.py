@@ -26,7 +26,9 @@ class Case:
 
 
 CASES = {
-    "a job twice": Case("def order(p, w):\n    return [0] * len(p)\n", Status.INVALID, ("twice", "exactly once")),
+    "a job twice": Case(
+        "def order(p, w):\n    return [0] * len(p)\n", Status.INVALID, ("twice", "exactly once")
+    ),
     "a job out of range": Case(
         "def order(p, w):\n    return [777] + list(range(1, len(p)))\n", Status.INVALID, ("777", "0..")
     ),
@@ -35,7 +37,9 @@ CASES = {
     ),
     "too short": Case("def order(p, w):\n    return [0]\n", Status.INVALID, ("list of",)),
     "no decision": Case("def order(p, w):\n    return None\n", Status.INVALID, ("list of",)),
-    "what cannot cross": Case("def order(p, w):\n    return order\n", Status.INVALID, ("function", "handed over")),
+    "what cannot cross": Case(
+        "def order(p, w):\n    return order\n", Status.INVALID, ("function", "handed over")
+    ),
     "an exception": Case(
         "def order(p, w):\n    q = {}\n    return q['rank']\n",
         Status.CRASHED,
@@ -51,15 +55,23 @@ CASES = {
         Status.CRASHED,
         ("ImportError", "'nothing'", "'numpy'", "line 2"),
     ),
-    "a syntax error": Case("def order(p, w)\n    return []\n", Status.CRASHED, ("SyntaxError", "line 1", "def order")),
+    "a syntax error": Case(
+        "def order(p, w)\n    return []\n", Status.CRASHED, ("SyntaxError", "line 1", "def order")
+    ),
     "no entry point": Case("def sort(p, w):\n    return []\n", Status.CRASHED, ("no function order", "sort")),
     "an exit": Case("def order(p, w):\n    raise SystemExit(0)\n", Status.CRASHED, ("SystemExit", "line 2")),
-    "a recursion": Case("def order(p, w):\n    return order(p, w)\n", Status.CRASHED, ("RecursionError", "line 2")),
+    "a recursion": Case(
+        "def order(p, w):\n    return order(p, w)\n", Status.CRASHED, ("RecursionError", "line 2")
+    ),
     "an endless loop": Case(f"def order(p, w):\n{LOOP}", Status.TIMED_OUT, ("0.05 s of CPU",)),
     "an endless load": Case("while True:\n    pass\n", Status.TIMED_OUT, ("loading", "1 s of CPU")),
-    "a hoard": Case("def order(p, w):\n    return [0] * 10**10\n", Status.OUT_OF_MEMORY, ("MemoryError", "line 2")),
+    "a hoard": Case(
+        "def order(p, w):\n    return [0] * 10**10\n", Status.OUT_OF_MEMORY, ("MemoryError", "line 2")
+    ),
     "an import": Case(
-        "def order(p, w):\n    import socket\n", Status.FORBIDDEN, ("'socket'", "allowed: math, numpy", "line 2")
+        "def order(p, w):\n    import socket\n",
+        Status.FORBIDDEN,
+        ("'socket'", "allowed: math, numpy", "line 2"),
     ),
     "an exception that carries the instance": Case(
         "def order(p, w):\n    raise ValueError(f'p={p.tolist()}')\n", Status.CRASHED, ("ValueError", "p=[")
@@ -87,7 +99,9 @@ def evaluator(small: problem.Problem) -> Iterator[Evaluator]:
 def evaluated(evaluator: Evaluator, source: str, split: Split) -> Evaluation:
     try:
         candidate = make_candidate({"program.py": source})
-    except problem.ProgramError:  # the proposer's gate would have stopped it; the jail has to cope all the same
+    except (
+        problem.ProgramError
+    ):  # the proposer's gate would have stopped it; the jail has to cope all the same
         seed = evaluator.problem.seeds["spt"]
         candidate = type(seed)("f" * 16, {"program.py": source})
     return evaluator.evaluate(candidate, split)
@@ -95,11 +109,21 @@ def evaluated(evaluator: Evaluator, source: str, split: Split) -> Evaluation:
 
 def places(small_folder: Path) -> list[str]:
     """Folders that no feedback may name."""
-    return [sys.prefix, sys.base_prefix, str(Path.home()), str(small_folder), str(Path.cwd()), "site-packages", "/lib"]
+    return [
+        sys.prefix,
+        sys.base_prefix,
+        str(Path.home()),
+        str(small_folder),
+        str(Path.cwd()),
+        "site-packages",
+        "/lib",
+    ]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_on_train_it_says_what_is_wrong_and_where(evaluator: Evaluator, small_folder: Path, name: str) -> None:
+def test_on_train_it_says_what_is_wrong_and_where(
+    evaluator: Evaluator, small_folder: Path, name: str
+) -> None:
     case = CASES[name]
     found = evaluated(evaluator, case.source, Split.TRAIN)
     assert found.status is case.status, found.feedback
@@ -124,7 +148,9 @@ def test_elsewhere_it_says_the_kind_of_failure_alone(evaluator: Evaluator, name:
 
 
 @pytest.mark.parametrize("split", [Split.VALIDATION, Split.HOLDOUT])
-def test_a_success_elsewhere_says_no_groups(evaluator: Evaluator, small: problem.Problem, split: Split) -> None:
+def test_a_success_elsewhere_says_no_groups(
+    evaluator: Evaluator, small: problem.Problem, split: Split
+) -> None:
     train = evaluator.evaluate(small.seeds["spt"], Split.TRAIN).feedback
     assert "n=30" in train
     hidden = evaluator.evaluate(small.seeds["spt"], split).feedback
@@ -136,7 +162,8 @@ def test_an_evaluator_that_quotes_a_path_or_a_novel_is_curbed(small_folder: Path
     folder = Path(shutil.copytree(small_folder, tmp_path / "talkative"))
     path = folder / "evaluator.py"
     text = path.read_text().replace(
-        'raise Invalid(f"order has to be', 'raise Invalid(np.__file__ + "\\x07" + "x" * 5000 + f"order has to be'
+        'raise Invalid(f"order has to be',
+        'raise Invalid(np.__file__ + "\\x07" + "x" * 5000 + f"order has to be',
     )
     path.write_text(text)
     with Evaluator(problem.load(str(folder)), "rlimits") as evaluator:
@@ -151,7 +178,9 @@ def test_a_division_is_no_path() -> None:
     assert feedback.of_failure(Split.TRAIN, "i", Status.CRASHED, text) == f"instance i: {text}"
 
 
-def test_an_impossible_score_keeps_its_figures_and_not_the_instance(small_folder: Path, tmp_path: Path) -> None:
+def test_an_impossible_score_keeps_its_figures_and_not_the_instance(
+    small_folder: Path, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(small_folder, tmp_path / "loose"))
     path = folder / "instances.py"
     path.write_text(path.read_text().replace("bound=smith(p, w)", "bound=0.9 * float(w @ np.cumsum(p))"))

@@ -88,7 +88,9 @@ def test_the_bar_is_compared_instance_by_instance(small: Problem) -> None:
     with Evaluator(small, "rlimits") as evaluator:
         spt = evaluator.evaluate(small.seeds["spt"], Split.TRAIN)
         order = tuple(range(len(spt.scores)))[::-1]
-        assert evaluator.evaluate(small.seeds["spt"], Split.TRAIN, Race((4, 8), spt.scores, 0.95, 0, order)).ok
+        assert evaluator.evaluate(
+            small.seeds["spt"], Split.TRAIN, Race((4, 8), spt.scores, 0.95, 0, order)
+        ).ok
 
 
 # ---- in a run
@@ -116,7 +118,9 @@ def test_the_order_follows_from_the_seeds_scores_and_is_noted(small_folder: Path
     start(tmp_path / "run", small_folder)
     with Journal.open(tmp_path / "run", read_only=True) as journal:
         records = [entry.record for entry in journal.entries()]
-    seeds = [each.scores for each in records if isinstance(each, Evaluation) and each.split is Split.TRAIN][:2]
+    seeds = [each.scores for each in records if isinstance(each, Evaluation) and each.split is Split.TRAIN][
+        :2
+    ]
     assert noted(tmp_path / "run") == list(telling_order(seeds, 32))
     assert noted(tmp_path / "run") != sorted(noted(tmp_path / "run"))
 
@@ -160,8 +164,12 @@ def test_without_stages_nobody_is_stopped_early(small_folder: Path, tmp_path: Pa
 def test_splits_that_share_an_instance_are_refused(small_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(small_folder, tmp_path / "leaky"))
     path = folder / "instances.py"
-    text = path.read_text().replace('SEEDS = {"train": 1, "validation": 2', 'SEEDS = {"train": 1, "validation": 1')
+    text = path.read_text().replace(
+        'SEEDS = {"train": 1, "validation": 2', 'SEEDS = {"train": 1, "validation": 1'
+    )
     path.write_text(text.replace('"validation": (10, 20, 40)', '"validation": (8, 12, 20, 30)'))
-    with pytest.raises(problem.ProblemError, match=r"validation/n8-even-0 of validation is the same as train/n8"):
+    with pytest.raises(
+        problem.ProblemError, match=r"validation/n8-even-0 of validation is the same as train/n8"
+    ):
         run.start(tmp_path / "run", resolved(folder))
     assert not (tmp_path / "run").exists()
