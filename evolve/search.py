@@ -140,9 +140,9 @@ class Search:
 
     def _race(self, number: int) -> Race | None:
         racing = self.settings.racing
-        if not racing.enabled or not racing.stages or not self._founded:
+        if not racing.stages or not self._founded:
             return None
-        bar = self.archive.bar(number)
+        bar = self.archive.bar(number) if racing.enabled else None
         scores = bar.evaluation.scores if bar else None
         return Race(racing.stages, scores, racing.confidence, len(self.seen), self.order)
 

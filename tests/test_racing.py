@@ -152,10 +152,18 @@ def test_a_run_killed_before_the_order_was_noted_finds_it_again(small_folder: Pa
     assert noted(tmp_path / "run") == list(before)
 
 
-@pytest.mark.parametrize("override", ["racing.stages=[]", "racing.enabled=false"])
-def test_without_stages_nobody_is_stopped_early(small_folder: Path, tmp_path: Path, override: str) -> None:
-    made = start(tmp_path / "run", small_folder, override)
+def test_without_stages_nobody_is_stopped_early(small_folder: Path, tmp_path: Path) -> None:
+    made = start(tmp_path / "run", small_folder, "racing.stages=[]")
     assert made.search.statuses[Status.RACED_OUT] == made.search.statuses[Status.DUPLICATE] == 0
+
+
+def test_without_races_duplicates_are_dropped_all_the_same(small_folder: Path, tmp_path: Path) -> None:
+    narrow = ("archive.size=2", "archive.islands=1")
+    raced = start(tmp_path / "raced", small_folder, *narrow).search.statuses
+    made = start(tmp_path / "run", small_folder, *narrow, "racing.enabled=false").search.statuses
+    assert raced[Status.RACED_OUT] > 0
+    assert made[Status.RACED_OUT] == 0
+    assert made[Status.DUPLICATE] > 0
 
 
 # ---- splits
