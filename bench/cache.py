@@ -44,6 +44,8 @@ def search(place: Path, problem: str, options: argparse.Namespace, seed: int, ca
     running = run.start(place, settings.resolve(problem, given), cache=store)
     wall, own = time.monotonic(), time.process_time()
     result = running.execute()
+    if result.stopped is run.Stop.INTERRUPTED:
+        raise SystemExit("interrupted")
     if store:
         store.close()
     wall, own = time.monotonic() - wall, time.process_time() - own

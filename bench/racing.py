@@ -49,6 +49,8 @@ def search(problem: str, seed: int, overrides: list[str], options: argparse.Name
         running = run.start(place, settings.resolve(problem, given, [*options.overrides, *overrides]))
         result = running.execute()
         running.journal.close()
+        if result.stopped is run.Stop.INTERRUPTED:
+            raise SystemExit("interrupted")
         with Journal.open(place, read_only=True) as journal:
             found = [entry.record for entry in journal.entries() if isinstance(entry.record, Evaluation)]
     train = [each for each in found if each.split is Split.TRAIN]

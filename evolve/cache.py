@@ -14,7 +14,9 @@ A cached evaluation has to be what running would give, so three things decide:
   a look at its text, made for honest programs; whoever hides such a call from it gets their first result again.
 
 The file lies on the trusted side, where the jail cannot write. Each row carries a checksum over its content and
-its key: a row that is torn or in the wrong place is no row. The holdout is never kept. Whatever goes wrong with the
+its key: a row that is torn or in the wrong place is no row. That is no seal: at the level rlimits, where the jail has
+no wall around files, a candidate of an ordinary user could write here as it could write into the journal; so do not
+let runs at stronger levels share a folder with such a run. The holdout is never kept. Whatever goes wrong with the
 file, the run goes on without it.
 """
 
