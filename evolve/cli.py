@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,12 @@ from evolve.errors import (
     SettingsError,
     UsageError,
 )
-from evolve.folders import new_folder, run_folder
+from evolve.folders import cache_file, new_folder, run_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from evolve.cache import Cache
     from evolve.journal import Journal
     from evolve.run import Result, Run
 
@@ -58,6 +60,13 @@ def _command(example: str) -> Callable[[Callable[..., None]], click.Command]:
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else on stdout."
+)
+
+
+cache_option = click.option(
+    "--cache/--no-cache",
+    default=None,
+    help="Take evaluations known from earlier runs out of runs/cache.db. [default: on, or as the run began]",
 )
 
 
@@ -100,6 +109,7 @@ def main() -> None:
 @click.option(
     "--mlflow/--no-mlflow", default=True, help="Mirror the run to MLflow in the background. [default: on]"
 )
+@cache_option
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. archive.islands=4."
 )
@@ -116,7 +126,12 @@ def run(problem: str, overrides: tuple[str, ...], out: Path | None, as_json: boo
     name = problems.load(problem).name
     resolved = settings.resolve(problem, _given(options), overrides)
     folder = out or new_folder(name)
-    _execute(lambda observers: runs.start(folder, resolved, observers), resolved.mlflow.enabled, as_json)
+    _execute(
+        lambda observers, store: runs.start(folder, resolved, observers, store),
+        resolved.mlflow.enabled,
+        resolved.cache.enabled,
+        as_json,
+    )
 
 
 @_command("evolve resume latest\nevolve resume runs/smtt-20260102-030405 --seconds 300")
@@ -126,16 +141,20 @@ def run(problem: str, overrides: tuple[str, ...], out: Path | None, as_json: boo
 @click.option(
     "--mlflow/--no-mlflow", default=True, help="Mirror the run to MLflow in the background. [default: on]"
 )
+@cache_option
 @json_option
-def resume(run: str, evaluations: int | None, seconds: float | None, mlflow: bool, as_json: bool) -> None:
+def resume(
+    run: str, evaluations: int | None, seconds: float | None, mlflow: bool, cache: bool | None, as_json: bool
+) -> None:
     """Go on where a run stopped or was killed. RUN is a folder, a name under runs/, or 'latest'."""
     from evolve import run as runs
-    from evolve.settings import BudgetSettings
+    from evolve import settings
 
     folder = run_folder(run)
     asked = evaluations is not None or seconds is not None
-    budget = BudgetSettings(evaluations=evaluations, seconds=seconds) if asked else None
-    _execute(lambda observers: runs.reopen(folder, budget, observers), mlflow, as_json)
+    budget = settings.BudgetSettings(evaluations=evaluations, seconds=seconds) if asked else None
+    cached = settings.load(folder / runs.SETTINGS_FILE).cache.enabled if cache is None else cache
+    _execute(lambda observers, store: runs.reopen(folder, budget, observers, store), mlflow, cached, as_json)
 
 
 @_command("evolve evaluate smtt seeds/smtt/mdd.py\nevolve evaluate smtt my.py --split validation --json")
@@ -156,10 +175,11 @@ def evaluate(
 ) -> None:
     """Score one program: status, raw and normalised score, CPU, memory, feedback. Exit code 1 unless it is OK.
 
-    PROBLEM is a problem folder, or the bare name of a bundled problem; FILE is a program.
+    PROBLEM is a problem folder, or the bare name of a bundled problem; FILE is a program. A look at the holdout is
+    noted in runs/holdout.jsonl and counted in every proof that is published afterwards.
     """
+    from evolve import openings, settings
     from evolve import problem as problems
-    from evolve import settings
     from evolve.evaluate import Evaluator
     from evolve.records import Split
     from evolve.table import evaluation_facts, evaluation_table
@@ -171,6 +191,9 @@ def evaluate(
     resolved = settings.resolve(problem, {}, overrides)
     loaded = problems.load(problem)
     candidate = problems.read_program(file, loaded.spec)
+    if split == "holdout":
+        loaded.check_disjoint()
+        openings.record(loaded.digest, candidate.id, "evolve evaluate")
     with Evaluator(loaded, resolved.jail.minimum) as evaluator:
         evaluation = evaluator.evaluate(candidate, Split(split))
     if as_json:
@@ -353,24 +376,30 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     }
     tree["budget"] = {key: options[key] for key in ("evaluations", "seconds") if options[key] is not None}
     tree["mlflow"] = {"enabled": options["mlflow"]}
+    if options["cache"] is not None:
+        tree["cache"] = {"enabled": options["cache"]}
     if options["seeds"] is not None:
         tree["seeds"] = [name.strip() for name in options["seeds"].split(",") if name.strip()]
     return tree
 
 
-def _execute(make: Callable[[list[Any]], Run], mirrored: bool, as_json: bool) -> None:
+def _execute(
+    make: Callable[[list[Any], Cache | None], Run], mirrored: bool, cached: bool, as_json: bool
+) -> None:
+    from evolve.cache import Cache
     from evolve.observers.console import ConsoleObserver
     from evolve.observers.mlflow import MlflowMirror
 
     console = _console(stderr=True)
     display = ConsoleObserver(console)
     mirror = MlflowMirror() if mirrored else None
-    search = make([display, *([mirror] if mirror else [])])
-    console.print(_opening(search), highlight=False, soft_wrap=True)
-    try:
+    with ExitStack() as stack:
+        stack.callback(display.stop)
+        store = stack.enter_context(Cache(cache_file())) if cached else None
+        search = make([display, *([mirror] if mirror else [])], store)
+        stack.enter_context(search.journal)
+        console.print(_opening(search), highlight=False, soft_wrap=True)
         result = search.execute()
-    finally:
-        display.stop()
     _report(search, result, as_json)
     if mirror:
         mirror.wait(console)
@@ -393,7 +422,7 @@ def _report(search: Run, result: Result, as_json: bool) -> None:
     with Evaluator(search.problem, search.settings.jail.minimum) as evaluator:
         rows = compare(search.problem, search.search, evaluator)
     if as_json:
-        _print_json(result_facts(result, rows))
+        _print_json(result_facts(search.problem, result, rows))
     else:
         print_result(search.problem, search.search, result, rows, _console())
 

@@ -14,6 +14,8 @@ from typing import SupportsFloat
 import msgspec
 import numpy as np
 
+from evolve import feedback as feedbacks
+from evolve.cache import Cache, Known, Shelf, Shelves
 from evolve.errors import EvaluatorError
 from evolve.jail import (
     Answer,
@@ -48,12 +50,14 @@ class Race:
     bar: scores per instance of the member to beat; None = nothing to beat yet.
     confidence: of the one-sided paired test that stops a candidate.
     horizon: how many of the digests in `Seen` count as known.
+    order: in which the instances are taken; () = as they are. `bar` is in the instances' own order all the same.
     """
 
     stages: tuple[int, ...]
     bar: tuple[float, ...] | None
     confidence: float
     horizon: int
+    order: tuple[int, ...] = ()
 
 
 class Seen:
@@ -153,6 +157,7 @@ class Evaluator:
         minimum: Level | str,
         seen: Seen | None = None,
         cancelled: threading.Event | None = None,
+        cache: Cache | None = None,
     ) -> None:
         limits = problem.spec.limits
         self.problem = problem
@@ -168,10 +173,15 @@ class Evaluator:
         )
         self._minimum = Level(minimum)
         self._scales: dict[Split, Scale] = {}
+        self._cache = cache
 
     @cached_property
     def jail(self) -> Jail:
         return Jail(self._limits, minimum=self._minimum)
+
+    @cached_property
+    def _shelves(self) -> Shelves | None:
+        return Shelves(self._cache, self.problem, self.jail.level) if self._cache else None
 
     def __enter__(self) -> Evaluator:
         return self
@@ -227,15 +237,26 @@ class Evaluator:
     def evaluate(self, candidate: Candidate, split: Split, race: Race | None = None) -> Evaluation:
         """Run a candidate on a split and score its decisions.
 
-        A failed instance fails the candidate; later instances are not run.
+        A failed instance fails the candidate; later instances are not run. What the cache has is not run at all.
 
         Raises:
             EvaluatorError: the evaluator failed, so nobody can be scored.
             CancelledEvaluation: the run is stopping.
         """
-        return self._run(candidate, self.scale(split), race)
+        scale, shelf = self.scale(split), self._shelf(candidate, split, race)
+        known = shelf.find(candidate) if shelf else None
+        if known is not None:
+            return _Trial(self, candidate, scale, race).repeat(known, str(self.jail.level))
+        return self._run(candidate, scale, race, shelf)
 
-    def _run(self, candidate: Candidate, scale: Scale, race: Race | None) -> Evaluation:
+    def _shelf(self, candidate: Candidate, split: Split, race: Race | None) -> Shelf | None:
+        if self._shelves is None:
+            return None
+        return self._shelves.shelf(candidate, split, race.order if race else (), _digested(race, split))
+
+    def _run(
+        self, candidate: Candidate, scale: Scale, race: Race | None, shelf: Shelf | None = None
+    ) -> Evaluation:
         spec = self.problem.spec
         trial = _Trial(self, candidate, scale, race)
         if spec.entry.interactive:
@@ -247,7 +268,10 @@ class Evaluator:
                 status, feedback = trial.run(partial(trial.answers, session))
                 usage = session.close()
             cpu_s, peak_mb = usage.cpu_s, usage.peak_mb
-        return trial.evaluation(status, feedback, cpu_s, peak_mb, str(self.jail.level))
+        evaluation = trial.evaluation(status, feedback, cpu_s, peak_mb, str(self.jail.level))
+        if shelf is not None:
+            shelf.keep(candidate, evaluation, trial.objectives)
+        return evaluation
 
 
 class _Trial:
@@ -261,7 +285,10 @@ class _Trial:
         self._seen = evaluator._seen
         self._cancelled = evaluator._cancelled
         self._race = race
-        self._objectives: list[float] = []
+        self._order: Sequence[int] = race.order if race and race.order else range(len(scale.instances))
+        self._digested = _digested(race, scale.split)
+        self._recorded = ""  # digest of the decisions, where they are known from the cache
+        self.objectives: list[float] = []  # in the order of the race, as the scores
         self._scores: list[float] = []
         self._decisions = ""
         self._slowest = 0.0
@@ -276,19 +303,37 @@ class _Trial:
                 return failure
         return Status.OK, ""
 
+    def repeat(self, known: Known, level: str) -> Evaluation:
+        """What `run` and `evaluation` would give, from a kept evaluation: this race may stop it earlier."""
+        self._recorded, self._slowest = known.decisions, known.slowest
+        status, feedback = self._repeat(known)
+        return replace(self.evaluation(status, feedback, known.cpu_s, known.peak_mb, level), cached=True)
+
+    def _repeat(self, known: Known) -> tuple[Status, str]:
+        objectives = known.objectives
+        for start, end in self._stages():
+            for position, objective in enumerate(objectives[start:end], start):
+                self._count(self._order[position], objective)
+            if len(objectives) < end:
+                return known.status, known.feedback
+            failure = self._look(end) if end < len(self._order) else None
+            if failure is not None:
+                return failure
+        return Status.OK, ""
+
     def evaluation(
         self, status: Status, feedback: str, cpu_s: float, peak_mb: float, level: str
     ) -> Evaluation:
         ok = status is Status.OK
-        objectives = tuple(self._objectives) if ok else ()
+        objectives = self._in_place(self.objectives) if ok else ()
         return Evaluation(
             candidate=self.candidate.id,
             split=self.scale.split,
             status=status,
             objectives=objectives,
-            scores=tuple(self._scores) if ok else (),
-            instances=len(self._objectives),
-            feedback=group_feedback(self._scoring.problem, self.scale.groups, objectives) if ok else feedback,
+            scores=self._in_place(self._scores) if ok else (),
+            instances=len(self.objectives),
+            feedback=self._praise(objectives) if ok else feedback,
             cpu_s=cpu_s,
             peak_mb=peak_mb,
             slowest=self._slowest,
@@ -296,15 +341,33 @@ class _Trial:
             decisions=self._decisions,
         )
 
+    def _in_place(self, values: Sequence[float]) -> tuple[float, ...]:
+        """From the order of the race to that of the instances."""
+        placed = dict(zip(self._order, values, strict=True))
+        return tuple(placed[index] for index in range(len(values)))
+
+    def _praise(self, objectives: Sequence[float]) -> str:
+        # of the hidden splits, the mean alone: their groups are no business of a proposer
+        groups = self.scale.groups if self.scale.split is Split.TRAIN else {}
+        return group_feedback(self._scoring.problem, groups, objectives)
+
     def _stages(self) -> Iterator[tuple[int, int]]:
         count = len(self.scale.instances)
         looks = [stage for stage in self._race.stages if stage < count] if self._race else []
         return pairwise([0, *looks, count])
 
+    def stage(self, start: int, end: int) -> Sequence[int]:
+        """The instances of a stage, in the order of the race."""
+        return self._order[start:end]
+
     def answers(self, session: Session, start: int, end: int) -> Verdict | None:
         """One stage of a problem whose instances are shown: each is one question."""
-        answers = session.ask(self.scale.questions[start:end], self.scale.cpu_s[start:end])
-        for index, answer in zip(range(start, end), answers, strict=False):
+        indices = self.stage(start, end)
+        answers = session.ask(
+            [self.scale.questions[index] for index in indices],
+            [self.scale.cpu_s[index] for index in indices],
+        )
+        for index, answer in zip(indices, answers, strict=False):
             if self._cancelled.is_set():
                 raise CancelledEvaluation
             failure = self._take(index, answer)
@@ -320,20 +383,21 @@ class _Trial:
             objective = self._scoring.objective(self.scale.instances[index], answer.value)
         except self._scoring.problem.evaluator.Invalid as error:
             return self.failed(index, Failure(Status.INVALID, str(error)))
-        verdict = self.score(index, objective)
-        if verdict is None and self.counts(index):
+        if self.counts:
             self.digest.update(msgspec.msgpack.encode(answer.value, enc_hook=_plain))
-        return verdict
+        return self.score(index, objective)
 
-    def counts(self, index: int) -> bool:
-        """Whether the decisions on an instance tell a duplicate."""
-        return self._race is not None and index < self._race.stages[0]
+    @property
+    def counts(self) -> bool:
+        """Whether the decisions on the next instance tell a duplicate."""
+        return len(self.objectives) < self._digested
 
     def took(self, index: int, cpu_s: float) -> None:
         self._slowest = max(self._slowest, cpu_s / self.scale.cpu_s[index])
 
     def failed(self, index: int, failure: Failure) -> Verdict:
-        return failure.status, f"{self._name(index)}: {failure.feedback}"
+        name = self.scale.instances[index].name
+        return failure.status, feedbacks.of_failure(self.scale.split, name, failure.status, failure.feedback)
 
     def score(self, index: int, objective: float) -> Verdict | None:
         """Takes an instance's objective; a verdict if it cannot be true."""
@@ -341,27 +405,26 @@ class _Trial:
         if self._scoring.beats_bound(instance, objective):
             text = f"objective {objective:.9g} is better than the bound {instance.bound:.9g}"
             return self.failed(index, Failure(Status.IMPOSSIBLE, text))
-        self._objectives.append(objective)
-        self._scores.append(self._scoring.score(instance, objective, self.scale.scale[index]))
+        self._count(index, objective)
         return None
 
-    def _name(self, index: int) -> str:
-        # nothing of validation and holdout instances reaches a proposer, not even which one failed
-        if self.scale.split is Split.TRAIN:
-            return f"instance {self.scale.instances[index].name}"
-        return f"an instance of {self.scale.split}"
+    def _count(self, index: int, objective: float) -> None:
+        self.objectives.append(objective)
+        instance = self.scale.instances[index]
+        self._scores.append(self._scoring.score(instance, objective, self.scale.scale[index]))
 
     def _look(self, count: int) -> Verdict | None:
         race = self._race
         assert race is not None  # stages exist only in a race
-        if race.bar and clearly_worse(self._scores, race.bar[:count], race.confidence):
-            ours, theirs = float(np.mean(self._scores)), float(np.mean(race.bar[:count]))
+        bar = [race.bar[index] for index in self._order[:count]] if race.bar else []
+        if bar and clearly_worse(self._scores, bar, race.confidence):
+            ours, theirs = float(np.mean(self._scores)), float(np.mean(bar))
             return (
                 Status.RACED_OUT,
                 f"stopped after {count} instances: score {ours:.4f}, to beat {theirs:.4f}",
             )
-        if self.scale.split is Split.TRAIN and count == race.stages[0]:
-            self._decisions = self.digest.hexdigest()[:16]
+        if count == self._digested:
+            self._decisions = self._recorded or self.digest.hexdigest()[:16]
             if self._seen.knows(self._decisions, race.horizon):
                 return Status.DUPLICATE, f"decides as a known candidate on the first {count} instances"
         return None
@@ -382,14 +445,14 @@ class _Episodes:
         self._trial = trial
 
     def stage(self, start: int, end: int) -> Verdict | None:
-        for index in range(start, end):
+        for index in self._trial.stage(start, end):
             if (verdict := self._play(index)) is not None:
                 return verdict
         return None
 
     def _play(self, index: int) -> Verdict | None:
         trial, spec = self._trial, self._scoring.problem.spec
-        limit, heard = trial.scale.cpu_s[index], trial.digest.update if trial.counts(index) else None
+        limit, heard = trial.scale.cpu_s[index], trial.digest.update if trial.counts else None
         with (
             self._jail.session(trial.candidate.files, spec.program, spec.entry.function) as session,
             Dialogue(session, limit, spec.limits.answer_bytes, self._stop, heard) as dialogue,
@@ -423,6 +486,11 @@ class _Episodes:
         if self._trial.scale.split is not Split.TRAIN:
             return failure
         return Failure(failure.status, f"{failure.feedback} (question {questions})")
+
+
+def _digested(race: Race | None, split: Split) -> int:
+    """How many instances, in the order of the race, the digest of decisions covers."""
+    return race.stages[0] if race and split is Split.TRAIN else 0
 
 
 def _plain(value: object) -> object:

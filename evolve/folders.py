@@ -10,6 +10,7 @@ from evolve.errors import JournalError
 FILE = "journal.db"
 RUNS = Path("runs")
 LATEST = "latest"
+CACHE = "cache.db"
 
 
 def new_folder(problem: str) -> Path:
@@ -20,6 +21,11 @@ def new_folder(problem: str) -> Path:
         count += 1
         folder = base.with_name(f"{base.name}-{count}")
     return folder
+
+
+def cache_file() -> Path:
+    """Where evaluations are kept for the runs to come."""
+    return RUNS / CACHE
 
 
 def run_folder(name: str) -> Path:

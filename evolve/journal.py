@@ -34,7 +34,7 @@ CREATE TABLE evaluations (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, split TEXT NOT NULL,
     status TEXT NOT NULL, score REAL, objective REAL, instances INTEGER NOT NULL, cpu_s REAL NOT NULL,
     peak_mb REAL NOT NULL, slowest REAL NOT NULL, jail TEXT NOT NULL, decisions TEXT NOT NULL, feedback TEXT NOT NULL,
-    objectives BLOB, scores BLOB);
+    objectives BLOB, scores BLOB, cached INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE placements (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, outcome TEXT NOT NULL,
     cell TEXT NOT NULL, replaced TEXT NOT NULL);
@@ -122,6 +122,8 @@ class Journal:
         if row is None or row[0] != str(VERSION):
             found = row[0] if row else "none"
             raise JournalError(f"{path}: journal version {found}; this evolve reads version {VERSION}")
+        if not read_only:
+            _complete(database)
         return cls(path, database)
 
     def close(self) -> None:
@@ -206,6 +208,7 @@ class Journal:
             evaluation.feedback,
             np.asarray(evaluation.objectives, "<f8").tobytes() if ok else None,
             np.asarray(evaluation.scores, "<f8").tobytes() if ok else None,
+            evaluation.cached,
         )
         self._database.execute(f"INSERT INTO evaluations VALUES ({', '.join('?' * len(row))})", row)
 
@@ -293,6 +296,7 @@ class Journal:
                 slowest=row["slowest"],
                 jail=row["jail"],
                 decisions=row["decisions"],
+                cached="cached" in row.keys() and bool(row["cached"]),  # noqa: SIM118 - a Row has no `in`
             )
             yield Entry(row["seq"], row["at"], record)
 
@@ -343,6 +347,13 @@ def _connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
     return database
+
+
+def _complete(database: sqlite3.Connection) -> None:
+    """Add what journals lacked before evaluations had a cache."""
+    names = {row["name"] for row in database.execute("PRAGMA table_info(evaluations)")}
+    if "cached" not in names:
+        database.execute("ALTER TABLE evaluations ADD COLUMN cached INTEGER NOT NULL DEFAULT 0")
 
 
 def _floats(data: bytes | None) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ from rich.tree import Tree
 
 from evolve.errors import JournalError
 from evolve.journal import Journal
-from evolve.records import Candidate, Evaluation, Promotion, Split, Status
+from evolve.records import Candidate, Evaluation, Promotion, Repeats, Split, Status
 
 PROMOTED = "bold green"
 
@@ -105,6 +105,19 @@ class Lineage:
 
     def parents(self, identity: str) -> tuple[str, ...]:
         return self.node(identity).parents
+
+    def repeats(self, reason: str) -> Repeats:
+        """What the run did not have to run.
+
+        Args:
+            reason: that a proposal of a known program was given.
+        """
+        proposals = "SELECT count(*) FROM proposals WHERE candidate IS NULL AND reason = ?"
+        evaluations = "SELECT count(*) FROM evaluations WHERE status = ? AND split = ?"
+        columns = {row[1] for row in self._database.execute("PRAGMA table_info(evaluations)")}
+        cached = "SELECT count(*) FROM evaluations WHERE cached" if "cached" in columns else "SELECT 0"
+        queries = ((proposals, (reason,)), (evaluations, (Status.DUPLICATE, Split.TRAIN)), (cached, ()))
+        return Repeats(*(self._database.execute(*query).fetchone()[0] for query in queries))
 
     @cached_property
     def children(self) -> Mapping[str, int]:

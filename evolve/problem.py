@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, Literal, NoReturn, cast
 
 import msgspec
+import numpy as np
 
 from evolve import program
 from evolve.errors import EvaluatorError, ProblemError, ProgramError, SettingsError
@@ -186,6 +187,23 @@ class Problem:
             ) from error
         raise EvaluatorError(f"{where} asks nothing on {instance.name}; then there is nothing to decide")
 
+    def check_disjoint(self) -> None:
+        """Make sure that no instance belongs to two splits: what was trained on proves nothing.
+
+        Raises:
+            ProblemError: naming two instances with the same arguments, facts and bound.
+            EvaluatorError: a split cannot be generated.
+        """
+        known: dict[bytes, tuple[Split, str]] = {}
+        for split in Split:
+            for instance in self.split(split):
+                other, name = known.setdefault(_content(instance), (split, instance.name))
+                if other is not split:
+                    raise ProblemError(
+                        f"{self.folder / self.spec.instances}: {instance.name} of {split} is the same as {name} "
+                        f"of {other}; splits may share no instance: give each a seed of its own"
+                    )
+
     def _generate(self, split: Split) -> tuple[Instance, ...]:
         where = f"{self.folder / self.spec.instances}: instances('{split}')"
         try:
@@ -215,6 +233,18 @@ class Problem:
                 f"{where}: {instance.name} has arguments {', '.join(instance.arguments)}; "
                 f"entry.parameters says {', '.join(self.spec.entry.parameters)}"
             )
+
+
+def _content(instance: Instance) -> bytes:
+    """Digest of what an instance is, whatever it is called."""
+    content = (dict(instance.arguments), dict(instance.facts), instance.bound)
+    return hashlib.sha256(msgspec.msgpack.encode(content, enc_hook=_plain)).digest()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return [str(value.dtype), value.shape, value.tobytes()]
+    return value.item() if isinstance(value, np.generic) else repr(value)
 
 
 def bundled_root() -> Path:

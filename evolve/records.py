@@ -96,6 +96,7 @@ class Evaluation:
     instances: how many instances were decided before the evaluation ended.
     slowest: the largest share of its CPU limit that any instance took.
     decisions: digest of the decisions on the first instances; "" if it did not come so far.
+    cached: taken from the cache of evaluations, not run; cpu_s, peak_mb and slowest are those of the run then.
     """
 
     candidate: str
@@ -110,6 +111,7 @@ class Evaluation:
     slowest: float = 0.0
     jail: str = ""
     decisions: str = ""
+    cached: bool = False
 
     @property
     def ok(self) -> bool:
@@ -185,3 +187,16 @@ class Promotion:
     confidence: float
     instances: int
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What did not have to be run.
+
+    source: proposals of a program that was proposed before. decisions: candidates that decide as a known one.
+    cache: evaluations known from an earlier run.
+    """
+
+    source: int
+    decisions: int
+    cache: int

@@ -13,8 +13,9 @@ from evolve.errors import JournalError, UsageError
 from evolve.journal import Journal
 from evolve.lineage import Lineage
 from evolve.program import unified_diff
-from evolve.records import Split
-from evolve.table import figures
+from evolve.records import Repeats, Split
+from evolve.search import DUPLICATE
+from evolve.table import figures, repeats_text
 
 
 def candidate_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
@@ -25,7 +26,13 @@ def candidate_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
         for split in Split:
             found = lineage.evaluation(candidate.id, split)
             if found is not None:
-                evaluations[str(split)] = {**figures(found), "feedback": found.feedback, "jail": found.jail}
+                evaluations[str(split)] = {
+                    **figures(found),
+                    "feedback": found.feedback,
+                    "jail": found.jail,
+                    "cached": found.cached,
+                }
+        repeats = lineage.repeats(DUPLICATE)
         return {
             "id": candidate.id,
             "number": candidate.number,
@@ -35,6 +42,11 @@ def candidate_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
             "note": candidate.note,
             "champion": candidate.id == lineage.champion,
             "evaluations": evaluations,
+            "run": {
+                "candidates": len(lineage.nodes),
+                "duplicates": {"source": repeats.source, "decisions": repeats.decisions},
+                "cache_hits": repeats.cache,
+            },
             "files": dict(candidate.files),
         }
 
@@ -52,8 +64,12 @@ def print_candidate(facts: dict[str, Any], console: Console) -> None:
             shown = found["status"]
         else:
             shown = f"score {found['score']:.6f}, objective {found['raw']:.6g}, {found['cpu_s']:.2f} s CPU"
+            shown += ", from the cache" * found["cached"]
         table.add_row(split, shown)
         table.add_row("", Text(found["feedback"], style="dim"))
+    run = facts["run"]
+    repeats = Repeats(run["duplicates"]["source"], run["duplicates"]["decisions"], run["cache_hits"])
+    table.add_row("its run", f"{run['candidates']} candidates; not run: {repeats_text(repeats)}")
     console.print(table)
     for name, text in facts["files"].items():
         console.rule(name)

@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 
 from evolve import __version__, problem, settings
+from evolve.cache import Cache
 from evolve.errors import JournalError, UsageError
 from evolve.evaluate import Evaluator, Seen
 from evolve.jail.attacks import require_closed
@@ -30,8 +31,8 @@ from evolve.journal import Entry, Journal, Placed, Record
 from evolve.problem import Problem
 from evolve.proposers.base import Proposer
 from evolve.proposers.genetic import GeneticProposer
-from evolve.records import Candidate, Evaluation, Member, Promotion, Proposal, Split
-from evolve.search import Search, Task
+from evolve.records import Candidate, Evaluation, Member, Promotion, Proposal, Repeats, Split
+from evolve.search import Impossible, Search, Task
 from evolve.settings import BudgetSettings, Settings
 
 TICK_S = 0.25
@@ -41,6 +42,7 @@ ATTEMPTS = 50  # proposals tried before results are looked at again
 COLLECTION = (50_000, 20, 20)  # thresholds of the garbage collector during a search
 BEST_FILE = "best.py"
 SETTINGS_FILE = "settings.toml"
+ORDER_NOTE = "racing_order"
 
 
 class Stop(StrEnum):
@@ -61,7 +63,9 @@ class Result:
     evaluations: int
     elapsed_s: float
     stopped: Stop
-    impossible: tuple[Evaluation, ...]
+    impossible: tuple[Impossible, ...]
+    repeats: Repeats
+    cache_fault: str  # why the cache was not used (to the end); "" if it was, or was not asked for
 
 
 class Observer(Protocol):
@@ -87,13 +91,18 @@ class Run:
         journal: Journal,
         observers: Sequence[Observer] = (),
         clock: Callable[[], float] = time.monotonic,
+        cache: Cache | None = None,
     ) -> None:
         self.folder = folder
         self.settings = the_settings
         self.problem = the_problem
         self.journal = journal
         founders = list(problem.select_seeds(the_problem, the_settings.seeds).values())
-        self.search = Search(the_settings, founders, make_proposer(the_settings, the_problem, founders))
+        order = tuple(json.loads(journal.meta(ORDER_NOTE) or "[]"))
+        self.search = Search(
+            the_settings, founders, make_proposer(the_settings, the_problem, founders), order
+        )
+        self.cache = cache
         self._observers = observers
         self._clock = clock
         self._before_s = 0.0  # running time of earlier parts
@@ -101,6 +110,7 @@ class Run:
         self._results: queue.SimpleQueue[Future[Evaluation]] = queue.SimpleQueue()
         self._in_flight = 0
         self._fruitless = 0
+        self._order_noted = bool(order)
         self._interrupted = threading.Event()
 
     @property
@@ -125,6 +135,7 @@ class Run:
                         derived.popleft()
         for record in derived:  # killed between an evaluation and what follows from it
             self.journal.append(record, self._before_s)
+        self._note_order()
         self._write_best()
 
     def execute(self) -> Result:
@@ -139,7 +150,7 @@ class Run:
         with (
             _interruptible(self._interrupted),
             _rarely_collecting(),
-            Workers(self.problem, self.settings, self.search.seen) as workers,
+            Workers(self.problem, self.settings, self.search.seen, self.cache) as workers,
         ):
             for observer in self._observers:
                 observer.begin(self)
@@ -207,7 +218,14 @@ class Run:
             self._journal(record)
             if isinstance(record, Promotion) and record.promoted:
                 self._write_best()
+        self._note_order()
         self._submit_begun(workers)
+
+    def _note_order(self) -> None:
+        """The order of the races follows from the seeds' scores; a resumed run keeps it, whatever evolve it is."""
+        if self.search.order and not self._order_noted:
+            self.journal.note(ORDER_NOTE, json.dumps(self.search.order))
+            self._order_noted = True
 
     def _journal(self, record: Record) -> Entry:
         entry = self.journal.append(record, self.elapsed_s)
@@ -232,17 +250,22 @@ class Run:
             self.elapsed_s,
             stopped,
             tuple(search.impossible),
+            search.repeats,
+            self.cache.fault if self.cache else "",
         )
 
 
 class Workers:
     """Threads that each own an evaluator, and so a warm jail. The work itself happens in the jails."""
 
-    def __init__(self, the_problem: Problem, the_settings: Settings, seen: Seen) -> None:
+    def __init__(
+        self, the_problem: Problem, the_settings: Settings, seen: Seen, cache: Cache | None = None
+    ) -> None:
         self.count = the_settings.workers
         self._problem = the_problem
         self._minimum = the_settings.jail.minimum
         self._seen = seen
+        self._cache = cache
         self._cancelled = threading.Event()
         self._local = threading.local()
         self._evaluators: list[Evaluator] = []
@@ -276,7 +299,7 @@ class Workers:
         return evaluator.evaluate(task.candidate, task.split, task.race)
 
     def _evaluator(self) -> Evaluator:
-        evaluator = Evaluator(self._problem, self._minimum, self._seen, self._cancelled)
+        evaluator = Evaluator(self._problem, self._minimum, self._seen, self._cancelled, self._cache)
         if self._evaluators:
             evaluator.share_scales(self._evaluators[0])
         self._evaluators.append(evaluator)
@@ -295,17 +318,24 @@ def make_proposer(the_settings: Settings, the_problem: Problem, founders: Sequen
     return GeneticProposer(spec.entry.function, spec.program, spec.limits.imports, founders)
 
 
-def start(folder: Path, the_settings: Settings, observers: Sequence[Observer] = ()) -> Run:
+def start(
+    folder: Path, the_settings: Settings, observers: Sequence[Observer] = (), cache: Cache | None = None
+) -> Run:
     """A new run in a folder that does not exist or is empty.
+
+    Args:
+        cache: evaluations of earlier runs, and for later ones. The run is the same with it and without it.
 
     Raises:
         UsageError: the folder is not empty.
+        ProblemError: the problem breaks a rule; for one, its splits share an instance.
     """
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
             f"--out {folder}: the folder is not empty; name a new one, or `evolve resume {folder}`"
         )
     the_problem = problem.load(the_settings.problem)
+    the_problem.check_disjoint()
     founders = problem.select_seeds(the_problem, the_settings.seeds)
     make_proposer(the_settings, the_problem, list(founders.values()))
     folder.mkdir(parents=True, exist_ok=True)
@@ -321,10 +351,15 @@ def start(folder: Path, the_settings: Settings, observers: Sequence[Observer] = 
     sources = "".join(text for candidate in founders.values() for text in candidate.files.values())
     journal = Journal.create(folder, meta, sources.encode())
     _lock(journal)
-    return Run(folder, the_settings, the_problem, journal, observers)
+    return Run(folder, the_settings, the_problem, journal, observers, cache=cache)
 
 
-def reopen(folder: Path, budget: BudgetSettings | None = None, observers: Sequence[Observer] = ()) -> Run:
+def reopen(
+    folder: Path,
+    budget: BudgetSettings | None = None,
+    observers: Sequence[Observer] = (),
+    cache: Cache | None = None,
+) -> Run:
     """A run as it was when it stopped or was killed, with a new total budget if one is given.
 
     Raises:
@@ -347,7 +382,7 @@ def reopen(folder: Path, budget: BudgetSettings | None = None, observers: Sequen
     if budget is not None:
         the_settings = _with_budget(the_settings, budget)
         settings.save(the_settings, folder / SETTINGS_FILE)
-    run = Run(folder, the_settings, the_problem, journal, observers)
+    run = Run(folder, the_settings, the_problem, journal, observers, cache=cache)
     run.replay()
     return run
 

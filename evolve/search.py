@@ -16,6 +16,7 @@ from evolve.errors import EvolveError
 from evolve.evaluate import Race, Seen
 from evolve.journal import Placed
 from evolve.proposers.base import Proposer
+from evolve.racing import telling_order
 from evolve.records import (
     Candidate,
     Evaluation,
@@ -24,6 +25,7 @@ from evolve.records import (
     Placement,
     Promotion,
     Proposal,
+    Repeats,
     Split,
     Status,
 )
@@ -44,11 +46,32 @@ class Task:
     race: Race | None
 
 
-class Search:
-    """Who may breed, who is champion, what is under way. It neither evaluates nor stores."""
+@dataclass(frozen=True)
+class Impossible:
+    """A candidate with a score beyond the bound: a defect of the problem. index: of the instance in its split."""
 
-    def __init__(self, settings: Settings, founders: Sequence[Candidate], proposer: Proposer) -> None:
+    candidate: str
+    split: Split
+    index: int
+    feedback: str
+
+
+class Search:
+    """Who may breed, who is champion, what is under way. It neither evaluates nor stores.
+
+    order: in which races take the instances of train, once the seeds are known; () = as they are. A resumed run
+        is given the one that it began with.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        founders: Sequence[Candidate],
+        proposer: Proposer,
+        order: tuple[int, ...] = (),
+    ) -> None:
         self.settings = settings
+        self.order = order
         self.archive = Islands(settings.archive)
         self.budget = Budget(settings.budget)
         self.seen = Seen()
@@ -58,7 +81,8 @@ class Search:
         self.champion: Member | None = None
         self.champion_validation: Evaluation | None = None
         self.founders: dict[str, Member] = {}
-        self.impossible: list[Evaluation] = []
+        self.impossible: list[Impossible] = []
+        self.cached = 0
         self._proposer = proposer
         # two seeds may be the same program
         self._to_found = list({candidate.id: candidate for candidate in founders}.values())
@@ -116,10 +140,11 @@ class Search:
 
     def _race(self, number: int) -> Race | None:
         racing = self.settings.racing
-        if not racing.enabled or not self._founded:
+        if not racing.stages or not self._founded:
             return None
-        bar = self.archive.bar(number)
-        return Race(racing.stages, bar.evaluation.scores if bar else None, racing.confidence, len(self.seen))
+        bar = self.archive.bar(number) if racing.enabled else None
+        scores = bar.evaluation.scores if bar else None
+        return Race(racing.stages, scores, racing.confidence, len(self.seen), self.order)
 
     def _begin(self, task: Task) -> None:
         self._pending[task.candidate.id, task.split] = task
@@ -140,6 +165,10 @@ class Search:
         """Candidates evaluated on train so far."""
         return sum(self.statuses.values())
 
+    @property
+    def repeats(self) -> Repeats:
+        return Repeats(self.reasons[DUPLICATE], self.statuses[Status.DUPLICATE], self.cached)
+
     # ---- taking results
 
     def evaluated(self, evaluation: Evaluation, at: float) -> Iterator[Placed | Promotion]:
@@ -152,6 +181,13 @@ class Search:
             self._recall(evaluation.candidate)
         task = self._pending.pop((evaluation.candidate, evaluation.split), None)
         self._decided[evaluation.split] += evaluation.instances
+        self.cached += evaluation.cached
+        if evaluation.status is Status.IMPOSSIBLE:
+            order = (task.race.order if task and task.race else ()) or range(evaluation.instances + 1)
+            index = order[evaluation.instances]
+            self.impossible.append(
+                Impossible(evaluation.candidate, evaluation.split, index, evaluation.feedback)
+            )
         if evaluation.split is Split.VALIDATION:
             yield self._judge(evaluation)
         elif task is not None:
@@ -161,8 +197,6 @@ class Search:
     def _place(self, member: Member) -> Iterator[Placed]:
         evaluation, candidate = member.evaluation, member.candidate
         self.statuses[evaluation.status] += 1
-        if evaluation.status is Status.IMPOSSIBLE:
-            self.impossible.append(evaluation)
         if evaluation.decisions:
             self.seen.add(evaluation.decisions)
         if candidate.id in self._awaited:
@@ -186,6 +220,9 @@ class Search:
         sound.sort(key=lambda founder: founder.candidate.number)
         self.archive.found(sound)
         self._founded = True
+        if not self.order and self.settings.racing.order == "telling":
+            scores = [founder.evaluation.scores for founder in sound]
+            self.order = telling_order(scores, max(self.settings.racing.stages, default=0))
         for founder in sound:
             yield Placed(founder.candidate.id, Placement(Outcome.NEW, "founder"))
 

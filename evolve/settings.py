@@ -37,11 +37,26 @@ class ArchiveSettings(_Strict, frozen=True):
 
 
 class RacingSettings(_Strict, frozen=True):
-    """After each stage a candidate that is already worse than what it must beat is stopped."""
+    """After each stage a candidate that is already worse than what it must beat is stopped.
+
+    After the first one, also without racing, a candidate that decides as a known one is dropped.
+    """
 
     enabled: bool = True
-    stages: tuple[int, ...] = (8, 16, 32)  # instances after which to look
+    stages: tuple[int, ...] = (
+        8,
+        16,
+        32,
+    )  # instances after which to look; none = every candidate is run in full
     confidence: float = 0.95  # of the one-sided paired test
+    # which instances come first: those that tell the seeds apart best (see racing.py), or the problem's first
+    order: Literal["telling", "given"] = "telling"
+
+
+class CacheSettings(_Strict, frozen=True):
+    """Evaluations kept in runs/cache.db for the runs to come (see cache.py)."""
+
+    enabled: bool = True
 
 
 class PromotionSettings(_Strict, frozen=True):
@@ -74,6 +89,7 @@ class Settings(_Strict, frozen=True):
     budget: BudgetSettings = BudgetSettings()
     archive: ArchiveSettings = ArchiveSettings()
     racing: RacingSettings = RacingSettings()
+    cache: CacheSettings = CacheSettings()
     promotion: PromotionSettings = PromotionSettings()
     jail: JailSettings = JailSettings()
     mlflow: MlflowSettings = MlflowSettings()

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from evolve.evaluate import Evaluator
 from evolve.problem import Problem
-from evolve.records import Candidate, Evaluation, Member, Split
+from evolve.records import Candidate, Evaluation, Member, Repeats, Split
 from evolve.run import Result
 from evolve.search import Search
 from evolve.statistics import Interval, paired_bootstrap
@@ -231,7 +231,7 @@ def evaluation_table(problem: Problem, evaluation: Evaluation) -> Table:
     return table
 
 
-def result_facts(result: Result, rows: Sequence[Row]) -> dict[str, object]:
+def result_facts(problem: Problem, result: Result, rows: Sequence[Row]) -> dict[str, object]:
     """For `evolve run --json`."""
     return {
         "run": str(result.folder),
@@ -239,7 +239,18 @@ def result_facts(result: Result, rows: Sequence[Row]) -> dict[str, object]:
         "evaluations": result.evaluations,
         "seconds": round(result.elapsed_s, 3),
         "stopped": str(result.stopped),
-        "impossible": len(result.impossible),
+        "duplicates": {"source": result.repeats.source, "decisions": result.repeats.decisions},
+        "cache": {"hits": result.repeats.cache, "fault": result.cache_fault},
+        "impossible": [
+            {
+                "candidate": each.candidate,
+                "split": str(each.split),
+                "instance": problem.split(each.split)[each.index].name,
+                "bound": problem.split(each.split)[each.index].bound,
+                "feedback": each.feedback,
+            }
+            for each in result.impossible
+        ],
         "scores": {row.name: row.facts() for row in rows},
     }
 
@@ -252,10 +263,12 @@ def print_result(
     console.print(
         f"\n{result.evaluations} candidates in {result.elapsed_s:.0f} s ({rate:.0f} per second); {result.stopped}."
     )
+    console.print(f"Not run: {repeats_text(result.repeats)}.", highlight=False, soft_wrap=True)
+    if result.cache_fault:
+        console.print(Text(f"Warning: {result.cache_fault}.", style="yellow"), soft_wrap=True)
     console.print(render(problem, rows, [Split.TRAIN, Split.VALIDATION]))
     console.print(_claim(search, rows))
-    for evaluation in result.impossible:
-        console.print(Text(f"IMPOSSIBLE: {evaluation.candidate}: {evaluation.feedback}", style="bold red"))
+    _print_impossible(problem, result, console)
     folder = result.folder
     console.print(f"The run lies in {folder}; its best program is {folder / 'best.py'}.", soft_wrap=True)
     console.print("Next:", style="bold")
@@ -268,6 +281,28 @@ def print_result(
         ("evolve mlflow", "review the candidates"),
     ):
         console.print(f"  {command}   [dim]# {purpose}[/]", highlight=False, soft_wrap=True)
+
+
+def repeats_text(repeats: Repeats) -> str:
+    """What did not have to be run, in words."""
+    return (
+        f"{repeats.source} proposals of a known program, {repeats.decisions} candidates dropped because they decide "
+        f"as a known one, {repeats.cache} evaluations from the cache"
+    )
+
+
+def _print_impossible(problem: Problem, result: Result, console: Console) -> None:
+    """A loud report: the bound, the evaluator or the problem is wrong, and so no score can be trusted."""
+    for each in result.impossible:
+        instance = problem.split(each.split)[each.index].name
+        text = f"IMPOSSIBLE: candidate {each.candidate} on {instance}: {each.feedback}"
+        console.print(Text(text, style="bold red"), soft_wrap=True)
+    if result.impossible:
+        advice = (
+            f"A score beyond the bound is a defect of the problem: mend the bound in {problem.spec.instances} or the "
+            f"check in {problem.spec.evaluator}, then search anew. `evolve show {result.folder} ID` shows a program."
+        )
+        console.print(Text(advice, style="bold red"), soft_wrap=True)
 
 
 def _claim(search: Search, rows: Sequence[Row]) -> Text:

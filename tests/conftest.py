@@ -1,10 +1,19 @@
 """A small real problem for tests of the engine: weighted completion time, as `evolve new` writes it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from evolve import new, problem
+from evolve import folders, new, problem
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _runs_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs and their cache lie in a folder of this session: no test is fed with what an earlier one found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folders, "RUNS", tmp_path_factory.mktemp("session") / "runs")
+        yield
 
 
 @pytest.fixture(scope="session")

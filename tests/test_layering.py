@@ -8,8 +8,9 @@ import evolve
 ROOT = Path(evolve.__file__).parent
 LAYERS = [
     {"errors", "records"},
-    {"program", "settings", "statistics", "folders"},
+    {"program", "settings", "statistics", "folders", "racing", "feedback", "openings"},
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new"},
+    {"cache"},
     {"proposers", "evaluate", "lineage"},
     {"search"},
     {"run"},

@@ -34,6 +34,8 @@ class ConsoleObserver:
         self._events: deque[Text] = deque(maxlen=EVENTS)
 
     def begin(self, run: Run) -> None:
+        if run.cache is not None and run.cache.fault:
+            self._console.print(Text(f"Warning: {run.cache.fault}.", style="yellow"), soft_wrap=True)
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
@@ -113,7 +115,8 @@ class ConsoleObserver:
         return Text(
             f"{search.evaluations} evaluated   {self._rate(run.elapsed_s):.0f} per second   "
             f"archive {len(search.archive)}   {search.statuses[Status.RACED_OUT]} stopped early   "
-            f"{search.statuses[Status.DUPLICATE] + search.reasons[DUPLICATE]} duplicates   {failed} failed"
+            f"{search.statuses[Status.DUPLICATE] + search.reasons[DUPLICATE]} duplicates   "
+            f"{search.cached} from the cache   {failed} failed"
         )
 
 

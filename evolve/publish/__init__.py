@@ -51,6 +51,7 @@ class Published:
             "instances": holdout["instances"],
             "rivals": {rival["name"]: rival["difference"] for rival in self.proof["rivals"]},
             "holdout_openings": len(holdout["openings"]),
+            "holdout_openings_elsewhere": holdout["elsewhere"],
         }
 
     def print(self, console: Console) -> None:
@@ -61,6 +62,9 @@ class Published:
         times = len(self.proof["holdout"]["openings"])
         style = "" if times == 1 else "bold yellow"
         console.print(Text(f"The holdout was opened {times} time{'s' if times != 1 else ''}.", style=style))
+        if elsewhere := self.proof["holdout"]["elsewhere"]:
+            text = f"Outside this run the same instances were opened {elsewhere} times; the proof says so."
+            console.print(Text(text, style="bold yellow"))
         function = self.proof["entry"]["function"]
         console.print(Text(f"\nNext:\n  pip install {self.folder}"), soft_wrap=True)
         console.print(
@@ -90,6 +94,7 @@ def publish(
     """
     with _claimed(folder) as journal, Lineage(journal) as lineage:
         case = _case(folder, journal, lineage, identity, name)
+        case.problem.check_disjoint()
         package.check_evaluator(case)
         chosen = sample.choose(case.instances)
         with package.staging(destination) as staged:

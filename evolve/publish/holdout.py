@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from evolve import openings
 from evolve.errors import PublishError
 from evolve.evaluate import Evaluator
 from evolve.journal import Journal
@@ -41,11 +42,13 @@ class Measured:
     """What the holdout says.
 
     rivals: each with its evaluation, which may have failed. openings: all of this run, this one included.
+    elsewhere: how often the same instances were opened outside this run, as far as the runs folder knows.
     """
 
     evaluation: Evaluation
     rivals: tuple[tuple[Rival, Evaluation], ...]
     openings: tuple[Opening, ...]
+    elsewhere: int
 
 
 class Holdout:
@@ -56,6 +59,7 @@ class Holdout:
         self._lineage = lineage
         self._problem = problem
         self._minimum = minimum
+        self._run = journal.path.resolve().parent.name
 
     @property
     def openings(self) -> tuple[Opening, ...]:
@@ -81,7 +85,10 @@ class Holdout:
                     f"{evaluation.status}: {evaluation.feedback}"
                 )
             measured = tuple((rival, self._rival(rival, evaluator)) for rival in rivals)
-        return Measured(evaluation, measured, self.openings)
+        return Measured(evaluation, measured, self.openings, self._elsewhere())
+
+    def _elsewhere(self) -> int:
+        return sum(look.by != self._run for look in openings.looks(self._problem.digest))
 
     def _recorded(self, candidate: Candidate) -> Evaluation | None:
         evaluation = self._lineage.evaluation(candidate.id, Split.HOLDOUT)
@@ -109,6 +116,7 @@ class Holdout:
         if retry or not self._opened_for(candidate):
             opening = Opening(candidate.id, time.strftime("%Y-%m-%dT%H:%M:%S%z"), versions())
             # noted first: a crash from here on still counts as an opening
+            openings.record(self._problem.digest, candidate.id, self._run)
             self._journal.note(NOTE, json.dumps([asdict(each) for each in (*self.openings, opening)]))
         return self._evaluate(candidate, evaluator) if known is None or retry else known
 

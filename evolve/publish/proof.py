@@ -53,7 +53,11 @@ def facts(case: Case, measured: Measured) -> dict[str, Any]:
                 "note": case.candidate.note,
                 "number": case.candidate.number,
             },
-            "holdout": {**_holdout(case, measured), "openings": [asdict(each) for each in measured.openings]},
+            "holdout": {
+                **_holdout(case, measured),
+                "openings": [asdict(each) for each in measured.openings],
+                "elsewhere": measured.elsewhere,
+            },
             "rivals": [_rival(case, measured.evaluation, *pair) for pair in measured.rivals],
             "train": _stored(case, Split.TRAIN),
             "validation": _stored(case, Split.VALIDATION),

@@ -198,6 +198,7 @@ def _explanation(proof: Facts) -> str:
     holdout, problem = proof["holdout"], proof["problem"]
     times = len(holdout["openings"])
     opened = "once, for this package" if times == 1 else f"{times} times, for different choices or tries"
+    opened += _elsewhere(holdout)
     return (
         f"{holdout['instances']} holdout instances, sealed during the search; holdout opened {opened}. "
         f"Intervals are bootstrap intervals of paired differences over instances. A score is computed per "
@@ -205,6 +206,11 @@ def _explanation(proof: Facts) -> str:
         f"scores 1 and not 0. The worst decile is the mean over the worst tenth. `tests/results.csv` holds "
         f"every single result."
     )
+
+
+def _elsewhere(holdout: Facts) -> str:
+    count = holdout["elsewhere"]
+    return f", and {count} time{'s' * (count != 1)} outside this run" if count else ""
 
 
 def _group_table(key: str, rows: list[Facts], proof: Facts) -> str:
