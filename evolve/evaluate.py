@@ -7,19 +7,23 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, islice, pairwise
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from evolve import program
 from evolve.errors import EvaluatorError
-from evolve.jail import Answer, Jail, Level, Limits, Session, encode_arguments
-from evolve.problem import Problem
+from evolve.jail import Answer, Failure, Jail, Level, Limits, Session, encode_arguments
+from evolve.problem import HARNESS_ENTRY, SIZE, Problem
 from evolve.records import Candidate, Evaluation, Instance, Split, Status
 from evolve.statistics import clearly_worse
 
 BOUND_TOLERANCE = 1e-9
 FEEDBACK_GROUPS = 3
+HARNESS_FILE = "problem_harness.py"  # its name in the jail
+DESCRIBED = 8  # first instances of train, on which descriptors of behaviour are measured
 
 
 class CancelledEvaluation(Exception):  # noqa: N818 - it is no error
@@ -64,7 +68,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Scale:
-    """A split with what scoring needs, computed once: questions for the jail, limits, and the score's scale."""
+    """A split with what scoring needs, computed once: questions for the jail, limits, and the score's scale.
+
+    cpu_s: per instance. batches: how many instances each question holds; () means one each, without a harness.
+    references: decisions of the seeds that descriptors measure the distance to, on the first instances.
+    """
 
     split: Split
     instances: tuple[Instance, ...]
@@ -73,6 +81,35 @@ class Scale:
     groups: Mapping[str, Sequence[int]] = field(repr=False)
     baseline: tuple[float, ...]
     scale: tuple[float, ...]
+    batches: tuple[int, ...] = ()
+    references: Mapping[str, Sequence[Any]] = field(default_factory=dict, repr=False)
+
+    def ask(self, session: Session, start: int, end: int) -> Iterator[Answer]:
+        """The answers to instances `start` to `end`, one each; ends after the first failure."""
+        if not self.batches:
+            return session.ask(self.questions[start:end], self.cpu_s[start:end])
+        return islice(self._spread(session), start, end)
+
+    def _spread(self, session: Session) -> Iterator[Answer]:
+        """The answers to batches, taken apart."""
+        ends = list(accumulate(self.batches))
+        limits = [self.cpu_s[end - size : end] for end, size in zip(ends, self.batches, strict=True)]
+        answers = session.ask(self.questions, [sum(each) for each in limits])
+        for answer, each in zip(answers, limits, strict=False):
+            yield from _apart(answer, each)
+
+
+def _apart(answer: Answer, limits: Sequence[float]) -> Iterator[Answer]:
+    """One answer an instance of a batch; the CPU time is shared out like the limits."""
+    if answer.failure is None and not (isinstance(answer.value, list) and len(answer.value) == len(limits)):
+        failure = Failure(Status.INVALID, f"the answer is no list of {len(limits)} decisions")
+        answer = Answer(failure=failure, cpu_s=answer.cpu_s)
+    if answer.failure is not None:
+        yield answer
+        return
+    assert isinstance(answer.value, list)
+    for value, limit in zip(answer.value, limits, strict=True):
+        yield Answer(value, None, answer.cpu_s * limit / sum(limits))
 
 
 class Scoring:
@@ -97,6 +134,21 @@ class Scoring:
             raise EvaluatorError(self._fault(instance, f"raised {type(error).__name__}: {error}")) from error
         if not np.isfinite(value):
             raise EvaluatorError(self._fault(instance, f"gave the objective {value}"))
+        return value
+
+    def distance(self, instance: Instance, one: object, other: object) -> float:
+        """How far apart two decisions are that `check` has accepted, by the evaluator's own measure.
+
+        Raises:
+            EvaluatorError: the evaluator itself failed.
+        """
+        try:
+            evaluator = self.problem.evaluator
+            value = float(evaluator.distance(instance, evaluator.check(instance, one), other))
+        except Exception as error:  # foreign code: any exception is the evaluator's own fault
+            raise EvaluatorError(self._fault(instance, f"raised {type(error).__name__}: {error}")) from error
+        if not np.isfinite(value):
+            raise EvaluatorError(self._fault(instance, f"gave the distance {value}"))
         return value
 
     def _fault(self, instance: Instance, what: str) -> str:
@@ -124,8 +176,11 @@ class Evaluator:
         minimum: Level | str,
         seen: Seen | None = None,
         cancelled: threading.Event | None = None,
+        describe: bool = False,
     ) -> None:
+        """`describe`: give evaluations on train the descriptors that the problem declares."""
         limits = problem.spec.limits
+        self._describe = describe
         self.problem = problem
         self.scoring = Scoring(problem)
         self._seen = Seen() if seen is None else seen
@@ -175,12 +230,15 @@ class Evaluator:
         raw = Scale(
             split,
             instances,
-            tuple(encode_arguments(list(instance.arguments.values())) for instance in instances),
+            (),
             tuple(share * (instance.cpu_s or spec.limits.cpu_s) for instance in instances),
             group_indices(self.problem, instances),
             (),
             (1.0,) * len(instances),
         )
+        raw = replace(raw, **self._questions(instances))
+        if self._describe and split is Split.TRAIN:
+            raw = replace(raw, references=self._references(raw))
         trial = self._run(self.problem.seeds[spec.score.baseline], raw, None)
         if not trial.ok:
             raise EvaluatorError(
@@ -195,6 +253,40 @@ class Evaluator:
         scale = tuple(max(distance, spec.score.floor) for distance in room)
         return replace(raw, baseline=trial.objectives, scale=scale)
 
+    def _questions(self, instances: Sequence[Instance]) -> dict[str, Any]:
+        harness = self.problem.spec.harness
+        arguments = [list(instance.arguments.values()) for instance in instances]
+        if harness is None:
+            return {"questions": tuple(map(encode_arguments, arguments))}
+        batches = [arguments[i : i + harness.batch] for i in range(0, len(arguments), harness.batch)]
+        questions = tuple(encode_arguments([batch]) for batch in batches)
+        return {"questions": questions, "batches": tuple(map(len, batches))}
+
+    def _references(self, scale: Scale) -> dict[str, list[Any]]:
+        """The decisions on the first instances of each seed that a descriptor names."""
+        names = [each.name for each in self.problem.spec.descriptors if each.name != SIZE]
+        return {name: self._decisions(name, scale) for name in names}
+
+    def _decisions(self, seed: str, scale: Scale) -> list[Any]:
+        found = []
+        with self.session(self.problem.seeds[seed]) as session:
+            for instance, answer in zip(
+                scale.instances, scale.ask(session, 0, min(DESCRIBED, len(scale.instances))), strict=False
+            ):
+                if answer.failure is not None:
+                    text = f"{instance.name}: {answer.failure.feedback}"
+                    raise EvaluatorError(f"the seed '{seed}', which a descriptor names, fails on {text}")
+                found.append(self.problem.evaluator.check(instance, answer.value))
+        return found
+
+    def session(self, candidate: Candidate) -> Session:
+        """The candidate in a process of its own, behind the problem's harness if it has one."""
+        spec = self.problem.spec
+        if spec.harness is None:
+            return self.jail.session(candidate.files, spec.program, spec.entry.function)
+        files = {**candidate.files, HARNESS_FILE: self.problem.harness}
+        return self.jail.session(files, HARNESS_FILE, HARNESS_ENTRY)
+
     def evaluate(self, candidate: Candidate, split: Split, race: Race | None = None) -> Evaluation:
         """Run a candidate on a split and score its decisions.
 
@@ -207,9 +299,8 @@ class Evaluator:
         return self._run(candidate, self.scale(split), race)
 
     def _run(self, candidate: Candidate, scale: Scale, race: Race | None) -> Evaluation:
-        spec = self.problem.spec
         trial = _Trial(self, candidate, scale, race)
-        with self.jail.session(candidate.files, spec.program, spec.entry.function) as session:
+        with self.session(candidate) as session:
             status, feedback = trial.run(session)
             usage = session.close()
         return trial.evaluation(status, feedback, usage.cpu_s, usage.peak_mb, str(self.jail.level))
@@ -230,10 +321,16 @@ class _Trial:
         self._scores: list[float] = []
         self._decisions = ""
         self._slowest = 0.0
+        self._describe = evaluator._describe and scale.split is Split.TRAIN
+        self._first: list[object] = []  # decisions to describe
 
     def run(self, session: Session) -> tuple[Status, str]:
+        count = len(self._scale.instances)
+        # batches are asked ahead of the stages: many instances side by side cost little more than a few
+        ahead = self._scale.ask(session, 0, count) if self._scale.batches else None
         for start, end in self._stages():
-            failure = self._stage(session, start, end)
+            answers = self._scale.ask(session, start, end) if ahead is None else islice(ahead, end - start)
+            failure = self._stage(answers, start, end)
             if failure is None and end < len(self._scale.instances):
                 failure = self._look(end)
             if failure is not None:
@@ -260,15 +357,23 @@ class _Trial:
             slowest=self._slowest,
             jail=level,
             decisions=self._decisions,
+            descriptors=self._descriptors() if ok and self._describe else {},
         )
+
+    def _descriptors(self) -> dict[str, float]:
+        """Program size, and the mean distance to the decisions of each reference."""
+        found = {SIZE: float(program.size(self._candidate.files))}
+        for name, decisions in self._scale.references.items():
+            pairs = zip(self._scale.instances, self._first, decisions, strict=False)
+            found[name] = float(np.mean([self._scoring.distance(*each) for each in pairs]))
+        return found
 
     def _stages(self) -> Iterator[tuple[int, int]]:
         count = len(self._scale.instances)
         looks = [stage for stage in self._race.stages if stage < count] if self._race else []
         return pairwise([0, *looks, count])
 
-    def _stage(self, session: Session, start: int, end: int) -> tuple[Status, str] | None:
-        answers = session.ask(self._scale.questions[start:end], self._scale.cpu_s[start:end])
+    def _stage(self, answers: Iterator[Answer], start: int, end: int) -> tuple[Status, str] | None:
         for index, answer in zip(range(start, end), answers, strict=False):
             if self._cancelled.is_set():
                 raise CancelledEvaluation
@@ -281,7 +386,8 @@ class _Trial:
         instance = self._scale.instances[index]
         self._slowest = max(self._slowest, answer.cpu_s / self._scale.cpu_s[index])
         if answer.failure is not None:
-            return answer.failure.status, f"{self._name(index)}: {answer.failure.feedback}"
+            where = "one of the instances" if max(self._scale.batches, default=1) > 1 else self._name(index)
+            return answer.failure.status, f"{where}: {answer.failure.feedback}"
         try:
             objective = self._scoring.objective(instance, answer.value)
         except self._scoring.problem.evaluator.Invalid as error:
@@ -291,6 +397,8 @@ class _Trial:
             return Status.IMPOSSIBLE, f"{self._name(index)}: {text}"
         if self._race and index < self._race.stages[0]:
             self._digest.update(msgspec.msgpack.encode(answer.value, enc_hook=_plain))
+        if self._describe and index < DESCRIBED:
+            self._first.append(answer.value)
         self._objectives.append(objective)
         self._scores.append(self._scoring.score(instance, objective, self._scale.scale[index]))
         return None

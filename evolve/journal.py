@@ -21,7 +21,7 @@ from evolve.errors import JournalError
 from evolve.folders import FILE
 from evolve.records import Candidate, Evaluation, Outcome, Placement, Promotion, Proposal, Split, Status
 
-VERSION = 1
+VERSION = 2
 DICTIONARY_BYTES = 32_768  # what zlib can look back to
 
 _SCHEMA = """
@@ -33,7 +33,7 @@ CREATE TABLE evaluations (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, split TEXT NOT NULL,
     status TEXT NOT NULL, score REAL, objective REAL, instances INTEGER NOT NULL, cpu_s REAL NOT NULL,
     peak_mb REAL NOT NULL, slowest REAL NOT NULL, jail TEXT NOT NULL, decisions TEXT NOT NULL, feedback TEXT NOT NULL,
-    objectives BLOB, scores BLOB);
+    objectives BLOB, scores BLOB, descriptors TEXT NOT NULL);
 CREATE TABLE placements (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, outcome TEXT NOT NULL,
     cell TEXT NOT NULL, replaced TEXT NOT NULL);
@@ -205,6 +205,7 @@ class Journal:
             evaluation.feedback,
             np.asarray(evaluation.objectives, "<f8").tobytes() if ok else None,
             np.asarray(evaluation.scores, "<f8").tobytes() if ok else None,
+            json.dumps(dict(evaluation.descriptors)) if evaluation.descriptors else "",
         )
         self._database.execute(f"INSERT INTO evaluations VALUES ({', '.join('?' * len(row))})", row)
 
@@ -292,6 +293,7 @@ class Journal:
                 slowest=row["slowest"],
                 jail=row["jail"],
                 decisions=row["decisions"],
+                descriptors=json.loads(row["descriptors"]) if row["descriptors"] else {},
             )
             yield Entry(row["seq"], row["at"], record)
 

@@ -94,6 +94,7 @@ class Evaluation:
     instances: how many instances were decided before the evaluation ended.
     slowest: the largest share of its CPU limit that any instance took.
     decisions: digest of the decisions on the first instances; "" if it did not come so far.
+    descriptors: how the program behaves and what it is like, by name, for archives that ask; empty unless OK.
     """
 
     candidate: str
@@ -108,6 +109,7 @@ class Evaluation:
     slowest: float = 0.0
     jail: str = ""
     decisions: str = ""
+    descriptors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

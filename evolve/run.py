@@ -22,6 +22,8 @@ import msgspec
 import numpy as np
 
 from evolve import __version__, problem, settings
+from evolve.archives import needs_descriptors
+from evolve.archives.population import Axis
 from evolve.errors import JournalError, UsageError
 from evolve.evaluate import Evaluator, Seen
 from evolve.jail.attacks import require_closed
@@ -91,7 +93,8 @@ class Run:
         self.problem = the_problem
         self.journal = journal
         founders = list(problem.select_seeds(the_problem, the_settings.seeds).values())
-        self.search = Search(the_settings, founders, make_proposer(the_settings, the_problem, founders))
+        proposer = make_proposer(the_settings, the_problem, founders)
+        self.search = Search(the_settings, founders, proposer, axes(the_problem))
         self._observers = observers
         self._clock = clock
         self._before_s = 0.0  # running time of earlier parts
@@ -239,6 +242,7 @@ class Workers:
         self.count = the_settings.workers
         self._problem = the_problem
         self._minimum = the_settings.jail.minimum
+        self._describe = needs_descriptors(the_settings.archive)
         self._seen = seen
         self._cancelled = threading.Event()
         self._local = threading.local()
@@ -273,11 +277,18 @@ class Workers:
         return evaluator.evaluate(task.candidate, task.split, task.race)
 
     def _evaluator(self) -> Evaluator:
-        evaluator = Evaluator(self._problem, self._minimum, self._seen, self._cancelled)
+        evaluator = Evaluator(
+            self._problem, self._minimum, self._seen, self._cancelled, describe=self._describe
+        )
         if self._evaluators:
             evaluator.share_scales(self._evaluators[0])
         self._evaluators.append(evaluator)
         return evaluator
+
+
+def axes(the_problem: Problem) -> list[Axis]:
+    """The descriptors that the problem declares, as sides of a grid."""
+    return [Axis(**msgspec.structs.asdict(each)) for each in the_problem.spec.descriptors]
 
 
 def make_proposer(the_settings: Settings, the_problem: Problem, founders: Sequence[Candidate]) -> Proposer:
@@ -292,8 +303,13 @@ def make_proposer(the_settings: Settings, the_problem: Problem, founders: Sequen
     return GeneticProposer(spec.entry.function, spec.program, spec.limits.imports, founders)
 
 
-def start(folder: Path, the_settings: Settings, observers: Sequence[Observer] = ()) -> Run:
-    """A new run in a folder that does not exist or is empty.
+def start(
+    folder: Path,
+    the_settings: Settings,
+    observers: Sequence[Observer] = (),
+    clock: Callable[[], float] = time.monotonic,
+) -> Run:
+    """A new run in a folder that does not exist or is empty. `clock`: what its seconds are counted by.
 
     Raises:
         UsageError: the folder is not empty.
@@ -318,10 +334,15 @@ def start(folder: Path, the_settings: Settings, observers: Sequence[Observer] = 
     sources = "".join(text for candidate in founders.values() for text in candidate.files.values())
     journal = Journal.create(folder, meta, sources.encode())
     _lock(journal)
-    return Run(folder, the_settings, the_problem, journal, observers)
+    return Run(folder, the_settings, the_problem, journal, observers, clock)
 
 
-def reopen(folder: Path, budget: BudgetSettings | None = None, observers: Sequence[Observer] = ()) -> Run:
+def reopen(
+    folder: Path,
+    budget: BudgetSettings | None = None,
+    observers: Sequence[Observer] = (),
+    clock: Callable[[], float] = time.monotonic,
+) -> Run:
     """A run as it was when it stopped or was killed, with a new total budget if one is given.
 
     Raises:
@@ -344,7 +365,7 @@ def reopen(folder: Path, budget: BudgetSettings | None = None, observers: Sequen
     if budget is not None:
         the_settings = _with_budget(the_settings, budget)
         settings.save(the_settings, folder / SETTINGS_FILE)
-    run = Run(folder, the_settings, the_problem, journal, observers)
+    run = Run(folder, the_settings, the_problem, journal, observers, clock)
     run.replay()
     return run
 

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from evolve.archives.islands import Islands
+from evolve.archives import make_archive
+from evolve.archives.population import Axis
 from evolve.budget import Budget
 from evolve.errors import EvolveError
 from evolve.evaluate import Race, Seen
@@ -47,9 +48,16 @@ class Task:
 class Search:
     """Who may breed, who is champion, what is under way. It neither evaluates nor stores."""
 
-    def __init__(self, settings: Settings, founders: Sequence[Candidate], proposer: Proposer) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        founders: Sequence[Candidate],
+        proposer: Proposer,
+        axes: Sequence[Axis] = (),
+    ) -> None:
+        """`axes`: of the archive's grid, where it has one."""
         self.settings = settings
-        self.archive = Islands(settings.archive)
+        self.archive = make_archive(settings.archive, axes)
         self.budget = Budget(settings.budget)
         self.seen = Seen()
         self.statuses: Counter[Status] = Counter()

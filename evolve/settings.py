@@ -26,14 +26,18 @@ class BudgetSettings(_Strict, frozen=True):
     seconds: float | None = None  # wall-clock seconds, counted over all parts of a resumed run
 
 
-class ArchiveSettings(_Strict, frozen=True):
-    """Islands of the best programs each (see archives/islands.py)."""
+ARCHIVES = ("best-of-n", "top-k", "islands", "map-elites", "islands-map-elites")
 
-    islands: int = 4
-    size: int = 24  # members an island holds
-    tournament: int = 4  # members drawn for one parent; the best of them breeds
+
+class ArchiveSettings(_Strict, frozen=True):
+    """Who may breed (see archives/). A population is an island, or all of an archive without islands."""
+
+    kind: str = "islands"  # one of ARCHIVES
+    islands: int = 4  # populations, where the archive has islands
+    size: int = 24  # members that a population holds; 1 is hill climbing
+    tournament: int = 4  # members drawn for one parent; the best of them breeds. 1 = any alike
     inspirations: int = 3  # further members shown to the proposer
-    patience: int = 150  # proposals without a better best after which an island starts anew; 0 = never
+    patience: int = 150  # proposals without a better best after which a population starts anew; 0 = never
 
 
 class RacingSettings(_Strict, frozen=True):
@@ -172,6 +176,7 @@ def _check_ranges(settings: Settings) -> None:
         ("promotion.share", settings.promotion.share, 0.0, 100.0),
         ("promotion.headroom", settings.promotion.headroom, 0.0001, 1.0),
     ]
+    _check_archive(settings.archive.kind)
     for name, value, low, high in rules:
         if value is not None and not low <= value <= high:
             raise SettingsError(f"setting {name} is {value:g}; it has to lie in {low:g} to {high:g}")
@@ -182,6 +187,13 @@ def _check_ranges(settings: Settings) -> None:
         raise SettingsError(
             f"setting racing.stages is {settings.racing.stages}; it has to rise, from 1 at least"
         )
+
+
+def _check_archive(kind: str) -> None:
+    if kind not in ARCHIVES:
+        near = difflib.get_close_matches(kind, ARCHIVES, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(ARCHIVES)}"
+        raise SettingsError(f"setting archive.kind is '{kind}': there is no such archive; {hint}")
 
 
 def _path_of(error: msgspec.ValidationError) -> str:
