@@ -16,13 +16,12 @@ import numpy as np
 from evolve import program
 from evolve.errors import EvaluatorError
 from evolve.jail import Answer, Failure, Jail, Level, Limits, Session, encode_arguments
-from evolve.problem import HARNESS_ENTRY, SIZE, Problem
+from evolve.problem import SIZE, Problem
 from evolve.records import Candidate, Evaluation, Instance, Split, Status
 from evolve.statistics import clearly_worse
 
 BOUND_TOLERANCE = 1e-9
 FEEDBACK_GROUPS = 3
-HARNESS_FILE = "problem_harness.py"  # its name in the jail
 DESCRIBED = 8  # first instances of train, on which descriptors of behaviour are measured
 
 
@@ -281,11 +280,7 @@ class Evaluator:
 
     def session(self, candidate: Candidate) -> Session:
         """The candidate in a process of its own, behind the problem's harness if it has one."""
-        spec = self.problem.spec
-        if spec.harness is None:
-            return self.jail.session(candidate.files, spec.program, spec.entry.function)
-        files = {**candidate.files, HARNESS_FILE: self.problem.harness}
-        return self.jail.session(files, HARNESS_FILE, HARNESS_ENTRY)
+        return self.jail.session(*self.problem.loaded(candidate.files))
 
     def evaluate(self, candidate: Candidate, split: Split, race: Race | None = None) -> Evaluation:
         """Run a candidate on a split and score its decisions.

@@ -20,7 +20,7 @@ from evolve.errors import EvaluatorError, ProblemError, ProgramError, SettingsEr
 from evolve.records import Candidate, Instance, Split
 from evolve.settings import check_keys
 
-
+HARNESS_FILE = "problem_harness.py"  # its name in the jail
 HARNESS_ENTRY = "decide"
 SIZE = "size"  # the descriptor that every problem has
 
@@ -170,6 +170,12 @@ class Problem:
         """Text of the harness; "" if the problem has none."""
         spec = self.spec.harness
         return (self.folder / spec.file).read_text(encoding="utf-8") if spec else ""
+
+    def loaded(self, files: Mapping[str, str]) -> tuple[dict[str, str], str, str]:
+        """What the jail loads for a program: its files, the one that is called, and the function in it."""
+        if self.spec.harness is None:
+            return dict(files), self.spec.program, self.spec.entry.function
+        return {**files, HARNESS_FILE: self.harness}, HARNESS_FILE, HARNESS_ENTRY
 
     @cached_property
     def digest(self) -> str:

@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import tomli_w
@@ -135,9 +135,17 @@ def check_keys(
             near = difflib.get_close_matches(key, fields, 1)
             hint = f"did you mean '{path}{near[0]}'?" if near else f"there are: {', '.join(sorted(fields))}"
             raise SettingsError(f"{where}: unknown key '{path}{key}'; {hint}")
-        inner = fields[key].type
-        if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(value, Mapping):
-            check_keys(value, inner, where, f"{path}{key}.")
+        inner = _struct(fields[key].type)
+        if inner is not None:
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, Mapping):
+                    check_keys(each, inner, where, f"{path}{key}.")
+
+
+def _struct(kind: Any) -> type[msgspec.Struct] | None:
+    """The struct that a field holds, holds some of, or may hold; None for plain values."""
+    found = [part for part in (kind, *get_args(kind)) if isinstance(part, type)]
+    return next((part for part in found if issubclass(part, msgspec.Struct)), None)
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

@@ -42,8 +42,10 @@ class JailedProgram(PythonModel):
             JailError: this machine cannot build the jail.
         """
         instances = model_input.to_dict("records")
-        questions = [encode_arguments(self._arguments(instance)) for instance in instances]
         contract = self._contract
+        arguments = [self._arguments(instance) for instance in instances]
+        # a harness is asked about a batch of instances, here of one
+        questions = [encode_arguments([[each]] if contract["harness"] else each) for each in arguments]
         limits = Limits(**{**contract["limits"], "imports": tuple(contract["limits"]["imports"])})
         with (
             Jail(limits, minimum=Level(contract["jail"])) as jail,
@@ -64,6 +66,10 @@ class JailedProgram(PythonModel):
     def _decision(self, value: object, failure: Any) -> object:
         if failure is not None:
             raise EvolveError(f"the program failed ({failure.status}): {failure.feedback}")
+        if self._contract["harness"]:
+            if not (isinstance(value, list) and len(value) == 1):
+                raise EvolveError("the program failed: the answer is no list of 1 decision")
+            return plain(value[0])
         return plain(value)
 
 

@@ -72,6 +72,11 @@ def _entry(problem: Problem) -> dict[str, Any]:
         "parameters": entry.parameters,
         "returns": entry.returns,
         "signature": entry.signature,
+        "harness": problem.spec.harness
+        and {
+            "program": problem.spec.program.removesuffix(".py"),
+            "parameters": problem.spec.harness.parameters,
+        },
     }
 
 
