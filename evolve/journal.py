@@ -319,6 +319,12 @@ class Journal:
         union = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in tables)
         return int(self._database.execute(f"SELECT coalesce(max(seq), 0) FROM ({union})").fetchone()[0])
 
+    def progress(self) -> tuple[int, float]:
+        """Candidates evaluated on train so far, and the running time of the newest evaluation in seconds."""
+        query = "SELECT count(*) FILTER (WHERE split = 'train'), coalesce(max(at), 0) FROM evaluations"
+        count, at = self._database.execute(query).fetchone()
+        return int(count), float(at)
+
     def _pack(self, files: Mapping[str, str]) -> bytes:
         packer = zlib.compressobj(zdict=self._dictionary) if self._dictionary else zlib.compressobj()
         return packer.compress(json.dumps(dict(files)).encode()) + packer.flush()

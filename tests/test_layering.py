@@ -13,8 +13,8 @@ LAYERS = [
     {"proposers", "evaluate", "lineage"},
     {"search"},
     {"run"},
-    {"table", "doctor", "publish"},
-    {"review", "observers"},
+    {"table", "doctor", "publish", "compare"},
+    {"review", "observers", "compare_report"},
     {"cli"},
 ]
 
