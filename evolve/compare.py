@@ -36,7 +36,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "default": (),
     **{kind: (f"archive.kind={kind}",) for kind in ARCHIVES},
     "hill-climbing": ("archive.kind=top-k", "archive.size=1"),
-    "tournament": ("archive.kind=top-k", "archive.size=96", "archive.patience=0"),
+    "tournament": ("archive.kind=top-k", "archive.size=96"),
 }
 """Arms that need no settings: the defaults, each archive, and two classic searches."""
 RESERVED = {"problem", "seed", "budget", "mlflow"}  # what a comparison sets itself

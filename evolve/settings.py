@@ -37,7 +37,8 @@ class ArchiveSettings(_Strict, frozen=True):
     size: int = 24  # members that a population holds; 1 is hill climbing
     tournament: int = 4  # members drawn for one parent; the best of them breeds. 1 = any alike
     inspirations: int = 3  # further members shown to the proposer
-    patience: int = 150  # proposals without a better best after which a population starts anew; 0 = never
+    # proposals without a better best after which an island, or a hill climber, starts anew; 0 = never
+    patience: int = 150
 
 
 class RacingSettings(_Strict, frozen=True):

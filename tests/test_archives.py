@@ -78,6 +78,17 @@ def test_a_hill_climber_goes_on_from_another_founder_when_it_is_stuck() -> None:
     assert list(dict.fromkeys(seen)) == [4, 2, 3, 1]
 
 
+def test_a_population_without_islands_never_starts_anew() -> None:
+    archive = make_archive(ArchiveSettings(kind="top-k", size=10, patience=5))
+    archive.found(crowd(3))
+    for each in crowd(30)[3:]:
+        archive.add(each)
+    before = list(archive.members())
+    for number in range(31, 131):
+        archive.advance(number)
+    assert list(archive.members()) == before
+
+
 def test_a_hill_climber_whose_incumbent_is_discarded_goes_on_from_a_founder() -> None:
     archive = make_archive(ArchiveSettings(kind="top-k", size=1))
     archive.found([member(1, (0.1,)), member(2, (0.2,))])

@@ -19,9 +19,8 @@ from evolve.settings import ArchiveSettings
 class Panmictic(Archive):
     """The `size` best members; parents are drawn by tournament.
 
-    If the best of the population has not become clearly better for `patience` proposals, it starts anew from
-    the founders (each time another one first, which matters where there is room for one); the best of all
-    stays a member, but breeds no more until then.
+    A population of one starts anew from the next founder if it has not become clearly better for `patience`
+    proposals; the best of all stays a member, but breeds no more. A larger one never starts anew.
     """
 
     def __init__(self, settings: ArchiveSettings, make_population: MakePopulation = Population) -> None:
@@ -37,8 +36,8 @@ class Panmictic(Archive):
 
     def advance(self, number: int) -> None:
         self._population.stale += 1
-        patience = self._settings.patience
-        if patience and self._founders and self._population.stale >= patience:
+        alone, patience = self._settings.size == 1, self._settings.patience
+        if alone and patience and self._founders and self._population.stale >= patience:
             self._restart()
 
     def _restart(self) -> None:
