@@ -68,6 +68,18 @@ def objective(instance: Instance, parsed: Order) -> float:
     return 100.0 * (total_tardiness(p, d, parsed) - optimum) / max(optimum, int(p.sum()))
 
 
+def distance(instance: Instance, one: Order, other: Order) -> float:
+    """Share of the pairs of jobs that two orders sequence differently, 0 to 1 (Kendall's tau distance)."""
+    n = len(one)
+    if n < 2:
+        return 0.0
+    place = np.empty(n, dtype=np.int64)
+    place[other] = np.arange(n)
+    in_other = place[one]
+    swapped = np.triu(in_other[:, None] > in_other[None, :], 1)
+    return float(swapped.sum()) / (n * (n - 1) / 2)
+
+
 def summary(instances: Sequence[Instance], objectives: Sequence[float]) -> dict[str, float]:
     """Figures over a split that the mean floor gap hides.
 

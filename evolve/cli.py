@@ -94,6 +94,10 @@ def main() -> None:
     default=None,
     help="Who writes candidates: genetic (built in, needs no key). [default: genetic]",
 )
+@click.option(
+    "--archive",
+    help="Who may breed: best-of-n, top-k, islands, map-elites or islands-map-elites. [default: islands]",
+)
 @click.option("--evaluations", type=int, help="Stop after N candidates.")
 @click.option(
     "--seconds", type=float, help="Stop after S seconds. [default: 60, unless --evaluations is given]"
@@ -338,6 +342,66 @@ def publish(
         published.print(_console())
 
 
+@_command(
+    "evolve compare smtt_dispatch --arm islands --arm hill-climbing --repeats 5 --evaluations 2000\n"
+    "evolve compare smtt --arm default --arm small:archive.islands=2,archive.size=8 --seconds 60"
+)
+@click.argument("problem")
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    required=True,
+    metavar="NAME[:KEY=VALUE,...]",
+    help="A way to search, by settings; or a name alone: default, an archive, hill-climbing or tournament.",
+)
+@click.option("--repeats", type=int, default=5, show_default=True, help="Runs an arm, with seeds 1 to K.")
+@click.option("--evaluations", type=int, help="Candidates a run. [default: 1000, unless --seconds is given]")
+@click.option("--seconds", type=float, help="CPU seconds a run, proposing and evaluating together.")
+@click.option("--jobs", type=int, help="Runs at a time, of one worker each. [default: CPU cores]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder. [default: runs/compare-PROBLEM-, and a hash of the above]",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of every arm.")
+@json_option
+def compare(
+    problem: str,
+    arms: tuple[str, ...],
+    repeats: int,
+    evaluations: int | None,
+    seconds: float | None,
+    jobs: int | None,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Compare ways to search PROBLEM at equal budget; best-of-n, which evolves nothing, always is an arm.
+
+    The same command, typed again, goes on where it was stopped or killed; with more --repeats it adds to what
+    is there.
+    """
+    from evolve import compare as comparing
+    from evolve import compare_report as report
+    from evolve import settings
+
+    plan = comparing.make_plan(problem, arms, repeats, evaluations, seconds, overrides)
+    folder = out or comparing.default_folder(plan)
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs {jobs}: at least 1 run at a time")
+    with report.display(plan, folder, _console(stderr=True)) as progress:
+        comparing.execute(plan, folder, jobs or settings.available_cores(), progress)
+    found = report.facts(plan, folder, list(comparing.outcomes(plan, folder)))
+    report.write(found, folder)
+    if as_json:
+        _print_json(found)
+    else:
+        report.print_comparison(found, folder, comparing.loaded(plan), _console())
+    if any(arm["impossible"] for arm in found["arms"]):
+        sys.exit(FINDING)
+
+
 @_command("evolve mlflow\nevolve mlflow --port 5001\nevolve mlflow --sync latest")
 @click.option(
     "--store", default="", help="Tracking URI. [default: MLFLOW_TRACKING_URI, else the SQLite file in runs/]"
@@ -378,6 +442,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     tree["mlflow"] = {"enabled": options["mlflow"]}
     if options["cache"] is not None:
         tree["cache"] = {"enabled": options["cache"]}
+    if options["archive"] is not None:
+        tree["archive"] = {"kind": options["archive"]}
     if options["seeds"] is not None:
         tree["seeds"] = [name.strip() for name in options["seeds"].split(",") if name.strip()]
     return tree

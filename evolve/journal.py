@@ -22,7 +22,7 @@ from evolve.errors import JournalError
 from evolve.folders import FILE
 from evolve.records import Candidate, Evaluation, Outcome, Placement, Promotion, Proposal, Split, Status
 
-VERSION = 1
+VERSION = 2
 DICTIONARY_BYTES = 32_768  # what zlib can look back to
 
 _SCHEMA = """
@@ -34,7 +34,7 @@ CREATE TABLE evaluations (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, split TEXT NOT NULL,
     status TEXT NOT NULL, score REAL, objective REAL, instances INTEGER NOT NULL, cpu_s REAL NOT NULL,
     peak_mb REAL NOT NULL, slowest REAL NOT NULL, jail TEXT NOT NULL, decisions TEXT NOT NULL, feedback TEXT NOT NULL,
-    objectives BLOB, scores BLOB, cached INTEGER NOT NULL DEFAULT 0);
+    objectives BLOB, scores BLOB, descriptors TEXT NOT NULL, cached INTEGER NOT NULL);
 CREATE TABLE placements (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, outcome TEXT NOT NULL,
     cell TEXT NOT NULL, replaced TEXT NOT NULL);
@@ -208,6 +208,7 @@ class Journal:
             evaluation.feedback,
             np.asarray(evaluation.objectives, "<f8").tobytes() if ok else None,
             np.asarray(evaluation.scores, "<f8").tobytes() if ok else None,
+            json.dumps(dict(evaluation.descriptors)) if evaluation.descriptors else "",
             evaluation.cached,
         )
         self._database.execute(f"INSERT INTO evaluations VALUES ({', '.join('?' * len(row))})", row)
@@ -296,7 +297,8 @@ class Journal:
                 slowest=row["slowest"],
                 jail=row["jail"],
                 decisions=row["decisions"],
-                cached="cached" in row.keys() and bool(row["cached"]),  # noqa: SIM118 - a Row has no `in`
+                descriptors=json.loads(row["descriptors"]) if row["descriptors"] else {},
+                cached=bool(row["cached"]),
             )
             yield Entry(row["seq"], row["at"], record)
 
@@ -321,6 +323,12 @@ class Journal:
         tables = ("proposals", "evaluations", "placements", "promotions")
         union = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in tables)
         return int(self._database.execute(f"SELECT coalesce(max(seq), 0) FROM ({union})").fetchone()[0])
+
+    def progress(self) -> tuple[int, float]:
+        """Candidates evaluated on train so far, and the running time of the newest evaluation in seconds."""
+        query = "SELECT count(*) FILTER (WHERE split = 'train'), coalesce(max(at), 0) FROM evaluations"
+        count, at = self._database.execute(query).fetchone()
+        return int(count), float(at)
 
     @cached_property
     def _packer(self) -> zlib._Compress:

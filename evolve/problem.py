@@ -21,6 +21,10 @@ from evolve.errors import EvaluatorError, ProblemError, ProgramError, SettingsEr
 from evolve.records import Candidate, Instance, Split, Value
 from evolve.settings import check_keys
 
+HARNESS_FILE = "problem_harness.py"  # its name in the jail
+HARNESS_ENTRY = "decide"
+SIZE = "size"  # the descriptor that every problem has
+
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
@@ -83,6 +87,38 @@ class ProblemLimits(_Strict, frozen=True):
     imports: tuple[str, ...] = ("math", "numpy")
 
 
+class Descriptor(_Strict, frozen=True):
+    """A side of the grid of an archive that keeps the best of each kind.
+
+    name: "size" (syntax-tree nodes of the program), or the name of a seed: the mean distance of the decisions
+        to those of that seed, by the evaluator's function `distance(instance, one, other)`.
+    low, high: the range that is cut into `cells` equal parts; what lies outside belongs to the ends.
+    log: equal parts of the logarithm.
+    """
+
+    name: str
+    low: float
+    high: float
+    cells: int
+    log: bool = False
+
+
+class Harness(_Strict, frozen=True):
+    """A file of the problem that runs in the jail between the engine and the program's entry point.
+
+    It imports the program by the name of its file and defines `decide(batch)`: from a list of instances, each
+    the list of its arguments, a list with the decision of each. What it returns is trusted no more than a
+    program's own answer.
+
+    parameters: names of an instance's arguments, in order.
+    batch: how many instances one call is given at most.
+    """
+
+    file: str
+    parameters: tuple[str, ...]
+    batch: int = 1
+
+
 class Report(_Strict, frozen=True):
     key_seeds: tuple[str, ...] = ()
     group_by: tuple[str, ...] = ()
@@ -104,7 +140,14 @@ class Spec(_Strict, frozen=True):
     limits: ProblemLimits
     version: int = 1
     program: str = "program.py"
+    harness: Harness | None = None
+    descriptors: tuple[Descriptor, ...] = ()
     report: Report = Report()
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Names of an instance's arguments."""
+        return self.harness.parameters if self.harness else self.entry.parameters
 
 
 class _Asked(BaseException):  # not an Exception, which a simulator might catch
@@ -139,6 +182,18 @@ class Problem:
         return (self.folder / self.spec.statement).read_text(encoding="utf-8")
 
     @cached_property
+    def harness(self) -> str:
+        """Text of the harness; "" if the problem has none."""
+        spec = self.spec.harness
+        return (self.folder / spec.file).read_text(encoding="utf-8") if spec else ""
+
+    def loaded(self, files: Mapping[str, str]) -> tuple[dict[str, str], str, str]:
+        """What the jail loads for a program: its files, the one that is called, and the function in it."""
+        if self.spec.harness is None:
+            return dict(files), self.spec.program, self.spec.entry.function
+        return {**files, HARNESS_FILE: self.harness}, HARNESS_FILE, HARNESS_ENTRY
+
+    @cached_property
     def digest(self) -> str:
         """Hash of what scores depend on: limits, instances, evaluator, baseline. Other seeds and prose may change."""
         digest = hashlib.sha256()
@@ -147,6 +202,8 @@ class Problem:
         scoring = (self.spec.entry, self.spec.objective, self.spec.score, self.spec.limits, self.spec.version)
         digest.update(msgspec.json.encode(scoring))
         digest.update(self.seeds[self.spec.score.baseline].id.encode())
+        if self.spec.harness:
+            digest.update(msgspec.json.encode(self.spec.harness) + self.harness.encode())
         return digest.hexdigest()[:16]
 
     def split(self, split: Split) -> tuple[Instance, ...]:
@@ -228,10 +285,11 @@ class Problem:
                     f"problem candidates see nothing in advance: put what the simulator needs into facts"
                 )
             return
-        if tuple(instance.arguments) != self.spec.entry.parameters:
+        if tuple(instance.arguments) != self.spec.arguments:
+            key = "harness.parameters" if self.spec.harness else "entry.parameters"
             raise EvaluatorError(
                 f"{where}: {instance.name} has arguments {', '.join(instance.arguments)}; "
-                f"entry.parameters says {', '.join(self.spec.entry.parameters)}"
+                f"{key} says {', '.join(self.spec.arguments)}"
             )
 
 
@@ -290,6 +348,8 @@ def load(name: str) -> Problem:
             raise ProblemError(f"{folder}/problem.toml: {key} = '{getattr(spec, key)}': no such file")
     seeds = _load_seeds(folder, spec)
     evaluator = _load_evaluator(folder / spec.evaluator, spec.entry)
+    _check_harness(folder, spec)
+    _check_descriptors(folder, spec, seeds, evaluator)
     instances = _load_module(folder / spec.instances)
     generate = _function(instances, "instances", folder / spec.instances)
     return Problem(folder, spec, seeds, evaluator, cast(Callable[[str], Iterable[Instance]], generate))
@@ -347,6 +407,51 @@ def _check_spec(path: Path, spec: Spec) -> None:
         )
     if spec.score.floor <= 0:
         raise ProblemError(f"{path}: score.floor is {spec.score.floor:g}; it has to be above 0")
+
+
+def _check_harness(folder: Path, spec: Spec) -> None:
+    if spec.harness is None:
+        return
+    path = folder / spec.harness.file
+    if spec.entry.interactive:
+        raise ProblemError(
+            f"{folder}/problem.toml: an interactive entry cannot have a [harness]: its simulator asks the program itself"
+        )
+    if not path.is_file():
+        raise ProblemError(f"{folder}/problem.toml: harness.file = '{spec.harness.file}': no such file")
+    if spec.harness.batch < 1:
+        raise ProblemError(
+            f"{folder}/problem.toml: harness.batch is {spec.harness.batch}; it has to be at least 1"
+        )
+    try:
+        defined = program.defined_functions(program.parse(path.read_text(encoding="utf-8"), str(path)))
+    except ProgramError as error:
+        raise ProblemError(str(error)) from None
+    if HARNESS_ENTRY not in defined:
+        names = ", ".join(defined) or "no function"
+        raise ProblemError(f"{path}: the function '{HARNESS_ENTRY}' is not defined; it defines: {names}")
+
+
+def _check_descriptors(
+    folder: Path, spec: Spec, seeds: Mapping[str, Candidate], evaluator: ModuleType
+) -> None:
+    for each in spec.descriptors:
+        where = f"{folder}/problem.toml: the descriptor '{each.name}'"
+        if each.cells < 1 or each.low >= each.high or (each.log and each.low <= 0):
+            raise ProblemError(
+                f"{where} needs at least 1 cell and low < high, and low above 0 with log; it has "
+                f"{each.cells} cells from {each.low:g} to {each.high:g}"
+            )
+        if each.name == SIZE:
+            continue
+        if spec.entry.interactive:
+            raise ProblemError(
+                f"{where} measures a distance of decisions, which an interactive problem does not keep; "
+                f"only '{SIZE}' can be used"
+            )
+        if each.name not in seeds:
+            raise ProblemError(f"{where} is neither '{SIZE}' nor a seed; there are: {', '.join(seeds)}")
+        _function(evaluator, "distance", folder / spec.evaluator)
 
 
 def _load_seeds(folder: Path, spec: Spec) -> dict[str, Candidate]:

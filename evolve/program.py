@@ -63,6 +63,15 @@ def defined_functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
+def size(files: Mapping[str, str]) -> int:
+    """Syntax-tree nodes of a program.
+
+    Raises:
+        ProgramError: a file does not parse.
+    """
+    return sum(sum(1 for _ in ast.walk(parse(text, name))) for name, text in files.items())
+
+
 def make_candidate(
     files: Mapping[str, str], parents: tuple[str, ...] = (), operator: str = "seed", note: str = ""
 ) -> Candidate:

@@ -97,6 +97,7 @@ class Evaluation:
     slowest: the largest share of its CPU limit that any instance took.
     decisions: digest of the decisions on the first instances; "" if it did not come so far.
     cached: taken from the cache of evaluations, not run; cpu_s, peak_mb and slowest are those of the run then.
+    descriptors: how the program behaves and what it is like, by name, for archives that ask; empty unless OK.
     """
 
     candidate: str
@@ -112,6 +113,7 @@ class Evaluation:
     jail: str = ""
     decisions: str = ""
     cached: bool = False
+    descriptors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

@@ -23,9 +23,11 @@ import msgspec
 import numpy as np
 
 from evolve import __version__, problem, settings
+from evolve.archives import needs_descriptors
+from evolve.archives.population import Axis
 from evolve.cache import Cache
 from evolve.errors import JournalError, UsageError
-from evolve.evaluate import Evaluator, Seen
+from evolve.evaluate import Evaluator
 from evolve.jail.attacks import require_closed
 from evolve.journal import Entry, Journal, Placed, Record
 from evolve.problem import Problem
@@ -34,6 +36,7 @@ from evolve.proposers.genetic import GeneticProposer
 from evolve.records import Candidate, Evaluation, Member, Promotion, Proposal, Repeats, Split
 from evolve.search import Impossible, Search, Task
 from evolve.settings import BudgetSettings, Settings
+from evolve.trial import Seen
 
 TICK_S = 0.25
 QUEUED_PER_WORKER = 2  # one running, one waiting
@@ -99,9 +102,8 @@ class Run:
         self.journal = journal
         founders = list(problem.select_seeds(the_problem, the_settings.seeds).values())
         order = tuple(json.loads(journal.meta(ORDER_NOTE) or "[]"))
-        self.search = Search(
-            the_settings, founders, make_proposer(the_settings, the_problem, founders), order
-        )
+        proposer = make_proposer(the_settings, the_problem, founders)
+        self.search = Search(the_settings, founders, proposer, axes(the_problem), order)
         self.cache = cache
         self._observers = observers
         self._clock = clock
@@ -264,6 +266,7 @@ class Workers:
         self.count = the_settings.workers
         self._problem = the_problem
         self._minimum = the_settings.jail.minimum
+        self._describe = needs_descriptors(the_settings.archive)
         self._seen = seen
         self._cache = cache
         self._cancelled = threading.Event()
@@ -299,11 +302,18 @@ class Workers:
         return evaluator.evaluate(task.candidate, task.split, task.race)
 
     def _evaluator(self) -> Evaluator:
-        evaluator = Evaluator(self._problem, self._minimum, self._seen, self._cancelled, self._cache)
+        evaluator = Evaluator(
+            self._problem, self._minimum, self._seen, self._cancelled, self._cache, self._describe
+        )
         if self._evaluators:
             evaluator.share_scales(self._evaluators[0])
         self._evaluators.append(evaluator)
         return evaluator
+
+
+def axes(the_problem: Problem) -> list[Axis]:
+    """The descriptors that the problem declares, as sides of a grid."""
+    return [Axis(**msgspec.structs.asdict(each)) for each in the_problem.spec.descriptors]
 
 
 def make_proposer(the_settings: Settings, the_problem: Problem, founders: Sequence[Candidate]) -> Proposer:
@@ -319,9 +329,13 @@ def make_proposer(the_settings: Settings, the_problem: Problem, founders: Sequen
 
 
 def start(
-    folder: Path, the_settings: Settings, observers: Sequence[Observer] = (), cache: Cache | None = None
+    folder: Path,
+    the_settings: Settings,
+    observers: Sequence[Observer] = (),
+    cache: Cache | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Run:
-    """A new run in a folder that does not exist or is empty.
+    """A new run in a folder that does not exist or is empty. `clock`: what its seconds are counted by.
 
     Args:
         cache: evaluations of earlier runs, and for later ones. The run is the same with it and without it.
@@ -351,7 +365,7 @@ def start(
     sources = "".join(text for candidate in founders.values() for text in candidate.files.values())
     journal = Journal.create(folder, meta, sources.encode())
     _lock(journal)
-    return Run(folder, the_settings, the_problem, journal, observers, cache=cache)
+    return Run(folder, the_settings, the_problem, journal, observers, clock, cache)
 
 
 def reopen(
@@ -359,6 +373,7 @@ def reopen(
     budget: BudgetSettings | None = None,
     observers: Sequence[Observer] = (),
     cache: Cache | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Run:
     """A run as it was when it stopped or was killed, with a new total budget if one is given.
 
@@ -382,7 +397,7 @@ def reopen(
     if budget is not None:
         the_settings = _with_budget(the_settings, budget)
         settings.save(the_settings, folder / SETTINGS_FILE)
-    run = Run(folder, the_settings, the_problem, journal, observers, cache=cache)
+    run = Run(folder, the_settings, the_problem, journal, observers, clock, cache)
     run.replay()
     return run
 

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from evolve.archives.islands import Islands
+from evolve.archives import make_archive
+from evolve.archives.population import Axis
 from evolve.budget import Budget
 from evolve.errors import EvolveError
-from evolve.evaluate import Race, Seen
 from evolve.journal import Placed
 from evolve.proposers.base import Proposer
 from evolve.racing import telling_order
@@ -31,6 +31,7 @@ from evolve.records import (
 )
 from evolve.settings import Settings
 from evolve.statistics import paired_bootstrap
+from evolve.trial import Race, Seen
 
 DUPLICATE = "the program was proposed before"
 LATE = 0.8  # share of the budget after which the best so far is validated even if validation had its share
@@ -59,6 +60,7 @@ class Impossible:
 class Search:
     """Who may breed, who is champion, what is under way. It neither evaluates nor stores.
 
+    axes: of the archive's grid, where it has one.
     order: in which races take the instances of train, once the seeds are known; () = as they are. A resumed run
         is given the one that it began with.
     """
@@ -68,11 +70,12 @@ class Search:
         settings: Settings,
         founders: Sequence[Candidate],
         proposer: Proposer,
+        axes: Sequence[Axis] = (),
         order: tuple[int, ...] = (),
     ) -> None:
         self.settings = settings
         self.order = order
-        self.archive = Islands(settings.archive)
+        self.archive = make_archive(settings.archive, axes)
         self.budget = Budget(settings.budget)
         self.seen = Seen()
         self.statuses: Counter[Status] = Counter()

@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import tomli_w
@@ -26,14 +26,19 @@ class BudgetSettings(_Strict, frozen=True):
     seconds: float | None = None  # wall-clock seconds, counted over all parts of a resumed run
 
 
-class ArchiveSettings(_Strict, frozen=True):
-    """Islands of the best programs each (see archives/islands.py)."""
+ARCHIVES = ("best-of-n", "top-k", "islands", "map-elites", "islands-map-elites")
 
-    islands: int = 4
-    size: int = 24  # members an island holds
-    tournament: int = 4  # members drawn for one parent; the best of them breeds
+
+class ArchiveSettings(_Strict, frozen=True):
+    """Who may breed (see archives/). A population is an island, or all of an archive without islands."""
+
+    kind: str = "islands"  # one of ARCHIVES
+    islands: int = 4  # populations, where the archive has islands
+    size: int = 24  # members that a population holds; 1 is hill climbing
+    tournament: int = 4  # members drawn for one parent; the best of them breeds. 1 = any alike
     inspirations: int = 3  # further members shown to the proposer
-    patience: int = 150  # proposals without a better best after which an island starts anew; 0 = never
+    # proposals without a better best after which an island, or a hill climber, starts anew; 0 = never
+    patience: int = 150
 
 
 class RacingSettings(_Strict, frozen=True):
@@ -147,9 +152,17 @@ def check_keys(
             near = difflib.get_close_matches(key, fields, 1)
             hint = f"did you mean '{path}{near[0]}'?" if near else f"there are: {', '.join(sorted(fields))}"
             raise SettingsError(f"{where}: unknown key '{path}{key}'; {hint}")
-        inner = fields[key].type
-        if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(value, Mapping):
-            check_keys(value, inner, where, f"{path}{key}.")
+        inner = _struct(fields[key].type)
+        if inner is not None:
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, Mapping):
+                    check_keys(each, inner, where, f"{path}{key}.")
+
+
+def _struct(kind: Any) -> type[msgspec.Struct] | None:
+    """The struct that a field holds, holds some of, or may hold; None for plain values."""
+    found = [part for part in (kind, *get_args(kind)) if isinstance(part, type)]
+    return next((part for part in found if issubclass(part, msgspec.Struct)), None)
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -188,6 +201,7 @@ def _check_ranges(settings: Settings) -> None:
         ("promotion.share", settings.promotion.share, 0.0, 100.0),
         ("promotion.headroom", settings.promotion.headroom, 0.0001, 1.0),
     ]
+    _check_archive(settings.archive.kind)
     for name, value, low, high in rules:
         if value is not None and not low <= value <= high:
             raise SettingsError(f"setting {name} is {value:g}; it has to lie in {low:g} to {high:g}")
@@ -198,6 +212,13 @@ def _check_ranges(settings: Settings) -> None:
         raise SettingsError(
             f"setting racing.stages is {settings.racing.stages}; it has to rise, from 1 at least"
         )
+
+
+def _check_archive(kind: str) -> None:
+    if kind not in ARCHIVES:
+        near = difflib.get_close_matches(kind, ARCHIVES, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(ARCHIVES)}"
+        raise SettingsError(f"setting archive.kind is '{kind}': there is no such archive; {hint}")
 
 
 def _path_of(error: msgspec.ValidationError) -> str:

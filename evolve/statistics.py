@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,26 @@ def student_quantile(confidence: float, freedom: int) -> float:
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     return z + first / freedom + second / freedom**2
+
+
+def bootstrap_median(
+    values: npt.ArrayLike, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[Floats, Floats, Floats]:
+    """Medians over the rows with their bootstrap percentile intervals; nan is left out.
+
+    Args:
+        values: shape (runs,) or (runs, columns).
+
+    Returns:
+        Median, low and high, of shape () or (columns,); nan where a column holds nothing else.
+    """
+    sample = np.asarray(values, float)
+    rows = np.random.default_rng(seed).integers(0, len(sample), (resamples, len(sample)))
+    tail = (1 - confidence) / 2
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # a column without a number has no median: nan says so
+        medians = np.nanmedian(sample[rows], axis=1)
+        low, high = np.nanquantile(medians, [tail, 1 - tail], axis=0)
+        return np.nanmedian(sample, axis=0), low, high

@@ -1,15 +1,136 @@
 import random
 
+import pytest
+
+from evolve.archives import make_archive, needs_descriptors
 from evolve.archives.base import Archive
 from evolve.archives.islands import Islands
+from evolve.archives.population import Axis, Grid
 from evolve.records import Outcome
-from evolve.settings import ArchiveSettings
+from evolve.settings import ARCHIVES, ArchiveSettings
 from tests.contracts.archive import ArchiveContract, crowd, member
 
 
 class TestIslands(ArchiveContract):
     def make(self) -> Archive:
         return Islands(ArchiveSettings(islands=3, size=10, patience=20))
+
+
+AXES = (Axis("size", 30, 430, 4, log=True), Axis("edd", 0, 1, 5))
+
+
+class TestBestOfN(ArchiveContract):
+    def make(self) -> Archive:
+        return make_archive(ArchiveSettings(kind="best-of-n", size=10, patience=20))
+
+
+class TestTopK(ArchiveContract):
+    def make(self) -> Archive:
+        return make_archive(ArchiveSettings(kind="top-k", size=10, patience=20))
+
+
+class TestHillClimbing(ArchiveContract):
+    def make(self) -> Archive:
+        return make_archive(ArchiveSettings(kind="top-k", size=1, patience=20))
+
+
+class TestMapElites(ArchiveContract):
+    def make(self) -> Archive:
+        return make_archive(ArchiveSettings(kind="map-elites", size=12, patience=20), AXES)
+
+
+class TestIslandsOfMapElites(ArchiveContract):
+    def make(self) -> Archive:
+        settings = ArchiveSettings(kind="islands-map-elites", islands=3, size=8, patience=20)
+        return make_archive(settings, AXES)
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_every_archive_can_be_made_without_axes_of_the_problem(kind: str) -> None:
+    archive = make_archive(ArchiveSettings(kind=kind))
+    assert archive.add(member(1, (0.5,))).outcome is Outcome.NEW
+    assert needs_descriptors(ArchiveSettings(kind=kind)) == ("map-elites" in kind)
+
+
+def test_nothing_but_founders_breeds_in_the_control() -> None:
+    archive = make_archive(ArchiveSettings(kind="best-of-n", size=5))
+    founders = crowd(4)
+    archive.found(founders)
+    for number in range(5, 60):
+        archive.add(member(number, (0.9 + number / 1000,)))
+    names = {each.candidate.id for each in founders}
+    for number in range(60, 200):
+        sample = archive.sample(number, random.Random(number))
+        assert sample.parent.candidate.id in names
+        assert {each.candidate.id for each in sample.inspirations} <= names
+    assert archive.best is not None
+    assert archive.best.candidate.number == 59
+
+
+def test_a_hill_climber_goes_on_from_another_founder_when_it_is_stuck() -> None:
+    archive = make_archive(ArchiveSettings(kind="top-k", size=1, patience=5))
+    archive.found([member(1, (0.1,)), member(2, (0.2,)), member(3, (0.3,))])
+    archive.add(member(4, (0.9,)))
+    seen = []
+    for number in range(5, 30):
+        seen.append(archive.sample(number, random.Random(0)).parent.candidate.number)
+        archive.advance(number)
+    assert list(dict.fromkeys(seen)) == [4, 2, 3, 1]
+
+
+def test_a_population_without_islands_never_starts_anew() -> None:
+    archive = make_archive(ArchiveSettings(kind="top-k", size=10, patience=5))
+    archive.found(crowd(3))
+    for each in crowd(30)[3:]:
+        archive.add(each)
+    before = list(archive.members())
+    for number in range(31, 131):
+        archive.advance(number)
+    assert list(archive.members()) == before
+
+
+def test_a_hill_climber_whose_incumbent_is_discarded_goes_on_from_a_founder() -> None:
+    archive = make_archive(ArchiveSettings(kind="top-k", size=1))
+    archive.found([member(1, (0.1,)), member(2, (0.2,))])
+    archive.add(member(3, (0.9,)))
+    archive.discard(member(3, (0.9,)).candidate.id)
+    assert archive.best is archive.sample(4, random.Random(0)).parent
+    assert archive.best.candidate.number in (1, 2)
+
+
+def test_a_tournament_of_one_draws_all_members_alike() -> None:
+    archive = make_archive(ArchiveSettings(kind="top-k", size=10, tournament=1))
+    for each in crowd(10):
+        archive.add(each)
+    drawn = [archive.sample(1, random.Random(seed)).parent.candidate.number for seed in range(2000)]
+    assert all(140 < drawn.count(number) < 270 for number in range(1, 11))
+
+
+def test_an_axis_cuts_its_range_and_takes_in_what_lies_outside() -> None:
+    axis = Axis("share", 0, 1, 4)
+    assert [axis.cell(value) for value in (-1, 0, 0.24, 0.26, 0.99, 1, 7)] == [0, 0, 0, 1, 3, 3, 3]
+    log = Axis("size", 10, 1000, 2, log=True)
+    assert [log.cell(value) for value in (0, 10, 99, 101, 5000)] == [0, 0, 0, 1, 1]
+
+
+def test_a_cell_keeps_its_best_and_other_cells_are_left_alone() -> None:
+    grid = Grid(10, (Axis("edd", 0, 1, 2),))
+    low, high, better = member(1, (0.1,)), member(2, (0.9,)), member(3, (0.2,))
+    cells = [grid.cell(each) for each in (low, high, better)]
+    assert cells == [(1,), (0,), (1,)]
+    assert [grid.add(each).outcome for each in (low, high)] == [Outcome.NEW, Outcome.NEW]
+    assert grid.add(better).replaced == low.candidate.id
+    assert grid.members == [high, better]
+
+
+def test_a_new_cell_in_a_full_grid_costs_the_worst_elite_its_place() -> None:
+    grid = Grid(2, (Axis("edd", 0, 1, 3),))
+    worst, best = member(1, (0.1,)), member(2, (0.9,))
+    grid.add(worst)
+    grid.add(best)
+    assert grid.add(member(3, (0.05,))).outcome is Outcome.REJECTED
+    placement = grid.add(member(3, (0.5,)))
+    assert (placement.outcome, placement.replaced) == (Outcome.IMPROVED, worst.candidate.id)
 
 
 def test_a_child_belongs_to_the_island_it_was_bred_on() -> None:

@@ -11,11 +11,12 @@ import pytest
 
 from evolve import problem, run, settings
 from evolve.cache import Cache, Known, repeatable
-from evolve.evaluate import Evaluator, Race, Seen
+from evolve.evaluate import Evaluator
 from evolve.journal import Journal
 from evolve.problem import Problem
 from evolve.program import make_candidate
 from evolve.records import Candidate, Evaluation, Promotion, Proposal, Split, Status
+from evolve.trial import Race, Seen
 
 SMITH = "import numpy as np\ndef order(p, w):\n    return np.argsort(p / w, kind='stable').tolist()\n"
 LAZY = "def order(p, w):\n    return list(range(len(p)))\n"

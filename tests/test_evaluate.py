@@ -8,11 +8,12 @@ import pytest
 
 from evolve import problem
 from evolve.errors import EvaluatorError
-from evolve.evaluate import Evaluator, Race, Seen
+from evolve.evaluate import Evaluator
 from evolve.problem import Problem
 from evolve.program import make_candidate
 from evolve.records import Candidate, Evaluation, Split, Status
 from evolve.settings import JailSettings
+from evolve.trial import Race, Seen
 
 MINIMUM = "rlimits"  # these tests are about scoring; the jail has its own
 

@@ -17,12 +17,13 @@ import pytest
 
 from evolve import problem, run, settings
 from evolve.errors import EvaluatorError, EvolveError, ProblemError
-from evolve.evaluate import CancelledEvaluation, Evaluator, Race, Seen
+from evolve.evaluate import Evaluator
 from evolve.jail import Hangup
 from evolve.problem import Problem
 from evolve.program import make_candidate
 from evolve.publish import publish
 from evolve.records import Candidate, Evaluation, Split, Status
+from evolve.trial import CancelledEvaluation, Race, Seen
 
 MINIMUM = "rlimits"  # these tests are about scoring; the jail has its own
 

@@ -10,12 +10,13 @@ LAYERS = [
     {"errors", "records"},
     {"program", "settings", "statistics", "folders", "racing", "feedback", "openings"},
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new"},
-    {"cache"},
-    {"proposers", "evaluate", "lineage"},
+    {"cache", "scoring"},
+    {"proposers", "trial", "lineage"},
+    {"evaluate"},
     {"search"},
     {"run"},
-    {"table", "doctor", "publish"},
-    {"review", "observers"},
+    {"table", "doctor", "publish", "compare"},
+    {"review", "observers", "compare_report"},
     {"cli"},
 ]
 

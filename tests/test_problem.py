@@ -92,6 +92,45 @@ def test_a_bad_problem_toml_is_refused_by_name(folder: Path, old: str, new: str,
         problem.load(str(folder))
 
 
+DESCRIPTOR = '[[descriptors]]\nname = "{}"\nlow = {}\nhigh = {}\ncells = {}\n'
+HARNESS = '[harness]\nfile = "{}"\nparameters = ["p", "w"]\nbatch = {}\n'
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            DESCRIPTOR.format("spd", 0, 1, 4),
+            r"the descriptor 'spd' is neither 'size' nor a seed; there are: arrival",
+        ),
+        (DESCRIPTOR.format("size", 5, 5, 4), r"the descriptor 'size' needs at least 1 cell and low < high"),
+        (DESCRIPTOR.format("size", 0, 9, 4) + "log = true\n", r"low above 0 with log"),
+        (DESCRIPTOR.format("spt", 0, 1, 4), r"evaluator\.py: the function 'distance' is not defined"),
+        (HARNESS.format("loop.py", 8), r"harness\.file = 'loop\.py': no such file"),
+        (HARNESS.format("evaluator.py", 0), r"harness\.batch is 0; it has to be at least 1"),
+        (HARNESS.format("evaluator.py", 8), r"evaluator\.py: the function 'decide' is not defined"),
+        (
+            HARNESS.format("evaluator.py", 8) + "bach = 3\n",
+            r"unknown key 'harness\.bach'; did you mean 'harness\.batch'",
+        ),
+    ],
+)
+def test_a_bad_harness_or_descriptor_is_refused_by_name(folder: Path, table: str, message: str) -> None:
+    with (folder / "problem.toml").open("a") as file:
+        file.write(f"\n{table}")
+    with pytest.raises(ProblemError, match=message):
+        problem.load(str(folder))
+
+
+def test_a_change_of_the_harness_changes_the_digest(folder: Path) -> None:
+    with (folder / "problem.toml").open("a") as file:
+        file.write("\n" + HARNESS.format("loop.py", 8))
+    (folder / "loop.py").write_text("def decide(batch):\n    return []\n")
+    before = problem.load(str(folder)).digest
+    (folder / "loop.py").write_text("def decide(batch):\n    return [0]\n")
+    assert problem.load(str(folder)).digest != before
+
+
 def test_a_seed_that_does_not_parse_is_refused_with_its_line(folder: Path) -> None:
     (folder / "seeds" / "broken.py").write_text("def order(p, w):\n    return (\n")
     with pytest.raises(ProblemError, match=r"broken\.py, line 2: '\(' was never closed"):

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolve import problem, run, settings
-from evolve.evaluate import Evaluator, Race
+from evolve.evaluate import Evaluator
 from evolve.journal import Journal
 from evolve.problem import Problem
 from evolve.program import make_candidate
 from evolve.racing import telling_order
 from evolve.records import Evaluation, Split, Status
 from evolve.settings import BudgetSettings, Settings
+from evolve.trial import Race
 
 SMITH = "import numpy as np\ndef order(p, w):\n    return np.argsort(p / w, kind='stable').tolist()\n"
 

@@ -21,6 +21,8 @@ def test_without_a_budget_a_run_takes_the_default_time() -> None:
     [
         ("archive.island=7", "unknown key 'archive.island'; did you mean 'archive.islands'?"),
         ("wrkers=2", "unknown key 'wrkers'; did you mean 'workers'?"),
+        ("archive.kind=islnds", "there is no such archive; did you mean 'islands'?"),
+        ("archive.kind=annealing", "there are: best-of-n, top-k, islands, map-elites, islands-map-elites"),
         ("workers=two", "setting workers: Expected `int`, got `str`"),
         ("workers=-1", "setting workers is -1; it has to lie in 0 to 1024"),
         ("budget.seconds=0", "budget.seconds is 0"),

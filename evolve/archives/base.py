@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from evolve.records import Member, Outcome, Placement, Sample, Status
 
@@ -28,10 +28,18 @@ class Archive(ABC):
             self.best = member
         return self._place(member)
 
+    def found(self, members: Sequence[Member]) -> None:
+        """Take the seeds that work, in their order: what everything begins with."""
+        for member in members:
+            self.add(member)
+
     def discard(self, identity: str) -> None:
         """Take a member out for good: validation has shown that it does not keep what it promised."""
+        was_best = self.best is not None and self.best.candidate.id == identity
+        if was_best:
+            self.best = None
         self._remove(identity)
-        if self.best is not None and self.best.candidate.id == identity:
+        if was_best:
             self.best = max(self.members(), key=lambda member: member.score, default=None)
 
     def advance(self, number: int) -> None:  # noqa: B027 - most archives have nothing to do

@@ -41,9 +41,8 @@ class Champions:
         limits = problem.spec.limits
         cpu_s = max(instance.cpu_s or limits.cpu_s for instance in instances)
         self._contract = {
-            "program": problem.spec.program,
-            "function": problem.spec.entry.function,
             "interactive": problem.spec.entry.interactive,
+            "harness": problem.spec.harness is not None,
             "parameters": {name: _dtype(value) for name, value in self._arguments.items()},
             "limits": {
                 "cpu_s": cpu_s,
@@ -61,9 +60,10 @@ class Champions:
         with TemporaryDirectory(prefix="evolve-") as place:
             program = Path(place) / "program"
             program.mkdir()
-            for name, text in candidate.files.items():
+            files, main, function = self._problem.loaded(candidate.files)
+            for name, text in files.items():
                 (program / name).write_text(text, encoding="utf-8")
-            contract = {**self._contract, "files": list(candidate.files)}
+            contract = {**self._contract, "program": main, "function": function, "files": list(files)}
             (program / mlflow_model.CONTRACT).write_text(json.dumps(contract, indent=1), encoding="utf-8")
             mlflow.pyfunc.save_model(
                 folder,

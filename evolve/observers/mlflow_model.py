@@ -44,8 +44,10 @@ class JailedProgram(PythonModel):
             EvolveError: a parameter is missing, or the program failed on an instance.
             JailError: this machine cannot build the jail.
         """
-        questions = [self._arguments(row) for row in model_input.to_dict("records")]
         contract = self._contract
+        arguments = [self._arguments(row) for row in model_input.to_dict("records")]
+        # a harness is asked about a batch of instances, here of one
+        questions = [[[each]] if contract["harness"] else each for each in arguments]
         limits = Limits(**{**contract["limits"], "imports": tuple(contract["limits"]["imports"])})
         with (
             Jail(limits, minimum=Level(contract["jail"])) as jail,
@@ -78,6 +80,10 @@ class JailedProgram(PythonModel):
     def _decision(self, value: object, failure: Any) -> object:
         if failure is not None:
             raise EvolveError(f"the program failed ({failure.status}): {failure.feedback}")
+        if self._contract["harness"]:
+            if not (isinstance(value, list) and len(value) == 1):
+                raise EvolveError("the program failed: the answer is no list of 1 decision")
+            return plain(value[0])
         return plain(value)
 
 

@@ -77,6 +77,11 @@ def _entry(problem: Problem) -> dict[str, Any]:
         "returns": entry.returns,
         "signature": entry.signature,
         "interactive": entry.interactive,
+        "harness": problem.spec.harness
+        and {
+            "program": problem.spec.program.removesuffix(".py"),
+            "parameters": problem.spec.harness.parameters,
+        },
     }
 
 

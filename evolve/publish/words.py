@@ -135,12 +135,22 @@ def readme(proof: Facts, example: Mapping[str, Value]) -> str:
 
 def _use(proof: Facts, example: Mapping[str, Value]) -> str:
     entry = proof["entry"]
-    arguments = "\n".join(f"- `{name}`: {_describe(value)}" for name, value in example.items())
     function = entry["function"]
     turns = f"\n\n{_capital(ASKED)}." if entry["interactive"] else ""
     return (
         f"## Use\n\n```sh\npip install .\n```\n\n```python\nfrom {proof['module']} import {function}\n\n"
-        f"{function}({', '.join(entry['parameters'])})\n```\n\n{arguments}\n- returns {entry['returns']}{turns}"
+        f"{function}({', '.join(entry['parameters'])})\n```\n\n{_arguments(entry, example)}{turns}"
+    )
+
+
+def _arguments(entry: Facts, example: Mapping[str, Value]) -> str:
+    listed = "\n".join(f"- `{name}`: {_describe(value)}" for name, value in example.items())
+    if not entry["harness"]:
+        return f"{listed}\n- returns {entry['returns']}"
+    names = ", ".join(entry["harness"]["parameters"])
+    return (
+        f"Returns {entry['returns']}. It is asked again and again for one instance: `decide([[{names}]])` in "
+        f"`tests/harness.py` does that and gives a list with the decision. An instance has\n\n{listed}"
     )
 
 

@@ -26,6 +26,9 @@ SAMPLE = json.loads((HERE / "sample.json").read_text(encoding="utf-8"))
 judge = importlib.import_module("evaluator")
 heuristic = importlib.import_module(f"{PROOF['module']}.heuristic")
 entry = getattr(heuristic, PROOF["entry"]["function"])
+if PROOF["entry"]["harness"]:
+    sys.modules[PROOF["entry"]["harness"]["program"]] = heuristic
+    harness = importlib.import_module("harness")
 
 
 def decode(value: Any) -> Any:
@@ -49,6 +52,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return np.array(value) if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def decide(arguments: list[Any]) -> Any:
+    """The decision on one instance."""
+    if PROOF["entry"]["harness"]:
+        return harness.decide([arguments])[0]
+    return entry(*arguments)
 
 
 def reseed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +98,7 @@ def test_the_objective_is_the_recorded_one(case: dict[str, Any], monkeypatch: py
     if PROOF["entry"]["interactive"]:
         found = play(instance, monkeypatch)
     else:
-        decision = plain(entry(*decode(case["arguments"]).values()))
+        decision = plain(decide(list(decode(case["arguments"]).values())))
         found = float(judge.objective(instance, judge.check(instance, decision)))
     assert math.isclose(found, case["objective"], rel_tol=1e-9, abs_tol=1e-12)
 

@@ -1,0 +1,331 @@
+"""One candidate on one split: stages, racing, duplicates; what happens between jail and scoring."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+
+from evolve import feedback as feedbacks
+from evolve import program
+from evolve.cache import Known
+from evolve.errors import EvaluatorError
+from evolve.jail import Answer, Dialogue, Failure, Hangup, Jail, Session
+from evolve.problem import SIZE
+from evolve.records import Candidate, Evaluation, Instance, Split, Status
+from evolve.scoring import Scale, Scoring, group_feedback
+from evolve.statistics import clearly_worse
+
+DESCRIBED = 8  # first instances of train, on which descriptors of behaviour are measured
+Verdict = tuple[Status, str]
+"""How an evaluation ended, and the feedback."""
+
+
+class CancelledEvaluation(Exception):  # noqa: N818 - it is no error
+    """The run is stopping; the evaluation under way is abandoned and not journaled."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """When to stop a candidate early.
+
+    stages: numbers of instances after which to look, rising.
+    bar: scores per instance of the member to beat; None = nothing to beat yet.
+    confidence: of the one-sided paired test that stops a candidate.
+    horizon: how many of the digests in `Seen` count as known.
+    order: in which the instances are taken; () = as they are. `bar` is in the instances' own order all the same.
+    """
+
+    stages: tuple[int, ...]
+    bar: tuple[float, ...] | None
+    confidence: float
+    horizon: int
+    order: tuple[int, ...] = ()
+
+
+class Seen:
+    """Digests of decisions on the first stage, in the order in which the loop took them."""
+
+    def __init__(self) -> None:
+        self._order: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def add(self, digest: str) -> None:
+        self._order.setdefault(digest, len(self._order))
+
+    def knows(self, digest: str, horizon: int) -> bool:
+        """Whether `digest` was among the first `horizon` ones.
+
+        The horizon, fixed when the work is handed out, keeps the answer independent of thread timing.
+        """
+        return self._order.get(digest, horizon) < horizon
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What all trials of a run share. cancelled: the run is stopping. describe: measure descriptors on train."""
+
+    seen: Seen
+    cancelled: threading.Event
+    describe: bool = False
+
+
+class Trial:
+    """One candidate on one split: takes results in order until the end, a failure, or a lost race."""
+
+    def __init__(
+        self, scoring: Scoring, scale: Scale, candidate: Candidate, race: Race | None, watch: Watch
+    ) -> None:
+        self.scoring = scoring
+        self.scale = scale
+        self.candidate = candidate
+        self.digest = hashlib.sha256()  # of the decisions on the first stage
+        self.objectives: list[float] = []  # in the order of the race, as the scores
+        self.order: Sequence[int] = race_order(race, scale) or range(len(scale.instances))
+        self._race = race
+        self._seen = watch.seen
+        self._cancelled = watch.cancelled
+        self._describe = watch.describe and scale.split is Split.TRAIN
+        self._first: dict[int, object] = {}  # decisions to describe, by instance
+        self._digested = digested(race, scale.split)
+        self._recorded = ""  # digest of the decisions, where they are known from the cache
+        self._scores: list[float] = []
+        self._decisions = ""
+        self._slowest = 0.0
+
+    def run(self, stage: Callable[[int, int], Verdict | None]) -> Verdict:
+        """Goes through the stages; `stage` scores the instances from a first one up to a last one."""
+        for start, end in self._stages():
+            failure = stage(start, end)
+            if failure is None and end < len(self.scale.instances):
+                failure = self._look(end)
+            if failure is not None:
+                return failure
+        return Status.OK, ""
+
+    def repeat(self, known: Known, level: str) -> Evaluation:
+        """What `run` and `evaluation` would give, from a kept evaluation: this race may stop it earlier."""
+        self._recorded, self._slowest = known.decisions, known.slowest
+        status, feedback = self._repeat(known)
+        return replace(self.evaluation(status, feedback, known.cpu_s, known.peak_mb, level), cached=True)
+
+    def _repeat(self, known: Known) -> tuple[Status, str]:
+        objectives = known.objectives
+        for start, end in self._stages():
+            for position, objective in enumerate(objectives[start:end], start):
+                self._count(self.order[position], objective)
+            if len(objectives) < end:
+                return known.status, known.feedback
+            failure = self._look(end) if end < len(self.order) else None
+            if failure is not None:
+                return failure
+        return Status.OK, ""
+
+    def evaluation(
+        self, status: Status, feedback: str, cpu_s: float, peak_mb: float, level: str
+    ) -> Evaluation:
+        ok = status is Status.OK
+        objectives = self._in_place(self.objectives) if ok else ()
+        return Evaluation(
+            candidate=self.candidate.id,
+            split=self.scale.split,
+            status=status,
+            objectives=objectives,
+            scores=self._in_place(self._scores) if ok else (),
+            instances=len(self.objectives),
+            feedback=self._praise(objectives) if ok else feedback,
+            cpu_s=cpu_s,
+            peak_mb=peak_mb,
+            slowest=self._slowest,
+            jail=level,
+            decisions=self._decisions,
+            descriptors=self._descriptors() if ok and self._describe else {},
+        )
+
+    def _descriptors(self) -> dict[str, float]:
+        """Program size, and the mean distance to the decisions of each reference."""
+        found = {SIZE: float(program.size(self.candidate.files))}
+        for name, decisions in self.scale.references.items():
+            apart = [
+                self.scoring.distance(self.scale.instances[index], self._first[index], decision)
+                for index, decision in enumerate(decisions)
+            ]
+            found[name] = float(np.mean(apart))
+        return found
+
+    def _in_place(self, values: Sequence[float]) -> tuple[float, ...]:
+        """From the order of the race to that of the instances."""
+        placed = dict(zip(self.order, values, strict=True))
+        return tuple(placed[index] for index in range(len(values)))
+
+    def _praise(self, objectives: Sequence[float]) -> str:
+        # of the hidden splits, the mean alone: their groups are no business of a proposer
+        groups = self.scale.groups if self.scale.split is Split.TRAIN else {}
+        return group_feedback(self.scoring.problem, groups, objectives)
+
+    def _stages(self) -> Iterator[tuple[int, int]]:
+        count = len(self.scale.instances)
+        looks = [stage for stage in self._race.stages if stage < count] if self._race else []
+        return pairwise([0, *looks, count])
+
+    def take(self, index: int, answer: Answer) -> Verdict | None:
+        """Takes the answer to an instance that is shown to the program.
+
+        Raises:
+            CancelledEvaluation: the run is stopping.
+        """
+        if self._cancelled.is_set():
+            raise CancelledEvaluation
+        self.took(index, answer.cpu_s)
+        if answer.failure is not None:
+            return self.failed(index, answer.failure)
+        try:
+            objective = self.scoring.objective(self.scale.instances[index], answer.value)
+        except self.scoring.problem.evaluator.Invalid as error:
+            return self.failed(index, Failure(Status.INVALID, str(error)))
+        if self.counts:
+            self.digest.update(msgspec.msgpack.encode(answer.value, enc_hook=_plain))
+        if self._describe and index < DESCRIBED:
+            self._first[index] = answer.value
+        return self.score(index, objective)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the decisions on the next instance tell a duplicate."""
+        return len(self.objectives) < self._digested
+
+    def took(self, index: int, cpu_s: float) -> None:
+        self._slowest = max(self._slowest, cpu_s / self.scale.cpu_s[index])
+
+    def failed(self, index: int, failure: Failure) -> Verdict:
+        name = self.scale.instances[index].name
+        if max(self.scale.batches, default=1) > 1 and failure.status is not Status.IMPOSSIBLE:
+            name = "one of the instances"  # of a batch, which fails as a whole
+        return failure.status, feedbacks.of_failure(self.scale.split, name, failure.status, failure.feedback)
+
+    def score(self, index: int, objective: float) -> Verdict | None:
+        """Takes an instance's objective; a verdict if it cannot be true."""
+        instance = self.scale.instances[index]
+        if self.scoring.beats_bound(instance, objective):
+            text = f"objective {objective:.9g} is better than the bound {instance.bound:.9g}"
+            return self.failed(index, Failure(Status.IMPOSSIBLE, text))
+        self._count(index, objective)
+        return None
+
+    def _count(self, index: int, objective: float) -> None:
+        self.objectives.append(objective)
+        instance = self.scale.instances[index]
+        self._scores.append(self.scoring.score(instance, objective, self.scale.scale[index]))
+
+    def _look(self, count: int) -> Verdict | None:
+        race = self._race
+        assert race is not None  # stages exist only in a race
+        bar = [race.bar[index] for index in self.order[:count]] if race.bar else []
+        if bar and clearly_worse(self._scores, bar, race.confidence):
+            ours, theirs = float(np.mean(self._scores)), float(np.mean(bar))
+            return (
+                Status.RACED_OUT,
+                f"stopped after {count} instances: score {ours:.4f}, to beat {theirs:.4f}",
+            )
+        if count == self._digested:
+            self._decisions = self._recorded or self.digest.hexdigest()[:16]
+            if self._seen.knows(self._decisions, race.horizon):
+                return Status.DUPLICATE, f"decides as a known candidate on the first {count} instances"
+        return None
+
+
+class Shown:
+    """Asks a program about the instances of a problem that shows them: each is a question, or part of a batch."""
+
+    def __init__(self, trial: Trial, session: Session) -> None:
+        self._trial = trial
+        self._session = session
+        # batches are asked ahead of the stages: many instances side by side cost little more than a few
+        self._ahead = trial.scale.ask_batches(session) if trial.scale.batches else None
+
+    def stage(self, start: int, end: int) -> Verdict | None:
+        indices = self._trial.order[start:end]
+        answers = self._ahead or self._trial.scale.ask(self._session, indices)
+        for index, answer in zip(indices, answers, strict=False):
+            if (verdict := self._trial.take(index, answer)) is not None:
+                return verdict
+        return None
+
+
+class Episodes:
+    """Plays instances, each with a fresh process of the candidate: what it learns in one is gone in the next.
+
+    Two and a half milliseconds more an instance, so that no score depends on the order of the instances.
+    """
+
+    def __init__(self, trial: Trial, jail: Jail, stop: Callable[[], bool]) -> None:
+        self.cpu_s = 0.0
+        self.peak_mb = 0.0
+        self._trial = trial
+        self._jail = jail
+        self._stop = stop
+
+    def stage(self, start: int, end: int) -> Verdict | None:
+        for index in self._trial.order[start:end]:
+            if (verdict := self._play(index)) is not None:
+                return verdict
+        return None
+
+    def _play(self, index: int) -> Verdict | None:
+        trial, spec = self._trial, self._trial.scoring.problem.spec
+        limit, heard = trial.scale.cpu_s[index], trial.digest.update if trial.counts else None
+        with (
+            self._jail.session(trial.candidate.files, spec.program, spec.entry.function) as session,
+            Dialogue(session, limit, spec.limits.answer_bytes, self._stop, heard) as dialogue,
+        ):
+            objective = self._simulate(trial.scale.instances[index], dialogue)
+            usage = dialogue.finish()
+        self.cpu_s += usage.cpu_s
+        self.peak_mb = max(self.peak_mb, usage.peak_mb)
+        trial.took(index, dialogue.cpu_s)
+        if dialogue.stopped:
+            raise CancelledEvaluation
+        # the program's failure comes first: what a simulator makes of a missing answer means nothing
+        found = dialogue.failure or objective
+        if isinstance(found, Failure):
+            return trial.failed(index, self._placed(found, dialogue.questions))
+        return trial.score(index, found)
+
+    def _simulate(self, instance: Instance, dialogue: Dialogue) -> float | Failure:
+        try:
+            return self._trial.scoring.simulate(instance, dialogue.ask)
+        except Hangup:
+            return math.nan
+        except self._trial.scoring.problem.evaluator.Invalid as error:
+            return Failure(Status.INVALID, str(error))
+        except EvaluatorError:
+            if dialogue.over:  # it stumbled over the missing answer
+                return math.nan
+            raise
+
+    def _placed(self, failure: Failure, questions: int) -> Failure:
+        if self._trial.scale.split is not Split.TRAIN:
+            return failure
+        return Failure(failure.status, f"{failure.feedback} (question {questions})")
+
+
+def digested(race: Race | None, split: Split) -> int:
+    """How many instances, in the order of the race, the digest of decisions covers."""
+    return race.stages[0] if race and split is Split.TRAIN else 0
+
+
+def race_order(race: Race | None, scale: Scale) -> tuple[int, ...]:
+    """The order in which instances are taken; () = as they are. Batches come as they are."""
+    return race.order if race and not scale.batches else ()
+
+
+def _plain(value: object) -> object:
+    return value.tolist() if isinstance(value, np.ndarray) else repr(value)
