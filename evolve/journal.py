@@ -123,7 +123,6 @@ class Journal:
             found = row[0] if row else "none"
             raise JournalError(f"{path}: journal version {found}; this evolve reads version {VERSION}")
         if not read_only:
-            _complete(database)
         return cls(path, database)
 
     def close(self) -> None:
@@ -355,13 +354,6 @@ def _connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
     return database
-
-
-def _complete(database: sqlite3.Connection) -> None:
-    """Add what journals lacked before evaluations had a cache."""
-    names = {row["name"] for row in database.execute("PRAGMA table_info(evaluations)")}
-    if "cached" not in names:
-        database.execute("ALTER TABLE evaluations ADD COLUMN cached INTEGER NOT NULL DEFAULT 0")
 
 
 def _floats(data: bytes | None) -> tuple[float, ...]:

@@ -415,7 +415,8 @@ def _check_harness(folder: Path, spec: Spec) -> None:
     path = folder / spec.harness.file
     if spec.entry.interactive:
         raise ProblemError(
-            f"{folder}/problem.toml: an interactive entry cannot have a [harness]: its simulator asks the program itself"
+            f"{folder}/problem.toml: an interactive entry cannot have a [harness]: "
+            f"its simulator asks the program itself"
         )
     if not path.is_file():
         raise ProblemError(f"{folder}/problem.toml: harness.file = '{spec.harness.file}': no such file")

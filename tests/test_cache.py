@@ -315,14 +315,3 @@ def test_hits_are_counted_over_all_parts_of_a_run(small_folder: Path, tmp_path: 
     result = again.execute()
     again.journal.close()
     assert result.repeats.cache == whole.repeats.cache > 0
-
-
-def test_a_journal_from_before_the_cache_can_be_read_and_resumed(small_folder: Path, tmp_path: Path) -> None:
-    search(tmp_path / "run", small_folder, 1, None)
-    with sqlite3.connect(tmp_path / "run" / "journal.db") as database:
-        database.execute("ALTER TABLE evaluations DROP COLUMN cached")
-    with Journal.open(tmp_path / "run", read_only=True) as journal:
-        assert not any(getattr(entry.record, "cached", False) for entry in journal.entries())
-    again = run.reopen(tmp_path / "run", settings.BudgetSettings(evaluations=160))
-    assert again.execute().evaluations == 160
-    again.journal.close()
