@@ -11,7 +11,6 @@ import os
 import sys
 import types
 from collections.abc import Callable, Collection, Mapping
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
 
@@ -21,6 +20,7 @@ from evolve.jail import wire
 
 TEXT = 1000  # characters of an error text
 LINE = 160  # characters of a quoted source line
+_CONFINED, _LOADED = wire.encode(wire.CONFINED, None), wire.encode(wire.LOADED, None)
 _NO_MEMORY = wire.encode(wire.FAILURE, ["out-of-memory", "MemoryError: the program passed its memory limit"])
 
 
@@ -82,7 +82,7 @@ def _guard(imports: tuple[str, ...], own: Collection[str]) -> Callable[..., Any]
     return guarded
 
 
-class _Files(MetaPathFinder, Loader):
+class _Files:
     """Makes the files of a program importable by each other, from memory."""
 
     def __init__(self, files: Mapping[str, str], imports: tuple[str, ...]) -> None:
@@ -185,14 +185,14 @@ def _answer(function: Callable[..., Any], arguments: list[Any], limit: int) -> b
 def serve(descriptor: int, imports: tuple[str, ...], answer_bytes: int) -> NoReturn:
     """Loads the program that comes first, then answers until the supervisor ends the process."""
     channel = Channel(descriptor)
-    channel.send(wire.encode(wire.CONFINED, None))  # nothing of the candidate ran before this frame
+    channel.send(_CONFINED)  # nothing of the candidate ran before this frame
     files, program, entry = channel.receive()
     try:
         random = any("random" in text for text in files.values())
         if random:
             reseed()
         function = _load(files, program, entry, imports)
-        channel.send(wire.encode(wire.LOADED, None))
+        channel.send(_LOADED)
         while True:
             arguments = channel.receive()
             if random:
