@@ -12,11 +12,14 @@ import sys
 import types
 from collections.abc import Callable, Collection, Mapping
 from importlib.machinery import ModuleSpec
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 
 from evolve.jail import wire
+
+if TYPE_CHECKING:  # importing it brings tempfile, urllib and lzma along, whose pages each fork would copy
+    from importlib.abc import Loader
 
 TEXT = 1000  # characters of an error text
 LINE = 160  # characters of a quoted source line
@@ -91,7 +94,7 @@ class _Files:
         _BUILTINS["__import__"] = _guard(imports, self.names)
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in self.names else None
+        return ModuleSpec(fullname, cast("Loader", self)) if fullname in self.names else None
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
         module = types.ModuleType(spec.name)
@@ -106,7 +109,7 @@ class _Files:
 def _load(files: Mapping[str, str], program: str, entry: str, imports: tuple[str, ...]) -> Callable[..., Any]:
     finder = _Files(files, imports)
     sys.meta_path.insert(0, finder)
-    module = finder.create_module(ModuleSpec(program.removesuffix(".py"), finder))
+    module = finder.create_module(ModuleSpec(program.removesuffix(".py"), cast("Loader", finder)))
     sys.modules[module.__name__] = module
     finder.exec_module(module)
     function = vars(module).get(entry)

@@ -25,7 +25,8 @@ _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _CAPABILITIES_V3 = 0x20080522
 _SIGKILL = 9
 _libc = ctypes.CDLL(None, use_errno=True)
-if sys.platform == "linux":  # plain numbers in: no object of ctypes has to be made, and so paged in, in a child
+# Plain numbers go in, so that no object of ctypes has to be made, and its pages copied, in a child.
+if sys.platform == "linux":
     _libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
     _restrict = ctypes.CDLL(None, use_errno=True).syscall
     _restrict.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_uint32)
@@ -192,7 +193,6 @@ _ALLOWED = {
     "nanosleep": (35, 101),
     "getpid": (39, 172),
     "exit": (60, 93),
-    "uname": (63, 160),
     "getcwd": (79, 17),
     "gettimeofday": (96, 169),
     "getrusage": (98, 165),
