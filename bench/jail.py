@@ -72,28 +72,33 @@ def work():
     os.waitpid(pid, 0)
 for line in sys.stdin:
     order, amount = line.split()
-    times, end = [], time.perf_counter() + float(amount)
+    times, end, before = [], time.perf_counter() + float(amount), sum(os.times()[:4])
     action = empty if order == "empty" else work
     while time.perf_counter() < end if order == "time" else len(times) < int(amount):
         start = time.perf_counter()
         action()
         times.append(time.perf_counter() - start)
-    print(json.dumps(times), flush=True)
+    print(json.dumps([times, sum(os.times()[:4]) - before]), flush=True)
 """
 
 
 @dataclass(frozen=True)
 class Row:
-    """The cost at one level. start_ms: a new zygote. session_ms: open, load, one answer, close (wall); empty_ms
-    and bare_ms: a bare fork that does nothing, or the same without a jail. trusted_ms, child_ms: CPU of a
-    session on either side. one_us, ahead_us: a question, asked one at a time or written ahead (wall)."""
+    """The cost at one level.
+
+    start_ms: a new zygote. session_ms: open, load, one answer, close (wall). empty_ms and bare_ms: a bare fork
+    that does nothing, or the same without a jail. bare_cpu_ms: CPU of the latter. trusted_ms, zygote_ms,
+    child_ms: CPU of a session. one_us, ahead_us: a question, asked one at a time or written ahead (wall).
+    """
 
     level: Level
     start_ms: float
     session_ms: float
     empty_ms: float
     bare_ms: float
+    bare_cpu_ms: float
     trusted_ms: float
+    zygote_ms: float
     child_ms: float
     one_us: float
     ahead_us: float
@@ -111,14 +116,14 @@ class Bare:
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         )
 
-    def times(self, order: str, amount: float) -> list[float]:
-        """Seconds of each fork."""
+    def times(self, order: str, amount: float) -> tuple[list[float], float]:
+        """Wall seconds of each fork, and the CPU seconds of all, on both sides."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{order} {amount}\n")
         self.process.stdin.flush()
-        times: list[float] = json.loads(self.process.stdout.readline())
-        return times
+        times, cpu_s = json.loads(self.process.stdout.readline())
+        return times, cpu_s
 
     def close(self) -> None:
         self.process.communicate()
@@ -157,28 +162,46 @@ def measure(level: Level) -> Row:
 
     with Jail(LIMITS, level=level) as jail, bare(PROGRAM["program.py"]) as forks:
         start_ms = timed(candidate, 1)[0] * 1e3
+        child.clear()
         sessions: list[float] = []
         empty: list[float] = []
         work: list[float] = []
-        trusted = 0.0
+        trusted = zygote = bare_cpu = 0.0
         for _ in range(ROUNDS):
-            before = time.process_time()
+            before = time.process_time(), zygote_cpu(jail)
             sessions += timed(candidate, CANDIDATES)
-            trusted += time.process_time() - before
-            empty += forks.times("empty", CANDIDATES)
-            work += forks.times("work", CANDIDATES)
+            trusted += time.process_time() - before[0]
+            zygote += zygote_cpu(jail) - before[1]
+            empty += forks.times("empty", CANDIDATES)[0]
+            times, cpu_s = forks.times("work", CANDIDATES)
+            work += times
+            bare_cpu += cpu_s
         one_us, ahead_us = questions(jail)
+    count = len(sessions)
     return Row(
         level,
         start_ms,
         decile_ms(sessions),
         decile_ms(empty),
         decile_ms(work),
-        trusted / len(sessions) * 1e3,
-        statistics.median(child) * 1e3,
+        bare_cpu / count * 1e3,
+        trusted / count * 1e3,
+        zygote / count * 1e3,
+        statistics.mean(child) * 1e3,
         one_us,
         ahead_us,
     )
+
+
+def zygote_cpu(jail: Jail) -> float:
+    """CPU seconds so far of the warm process, which bubblewrap keeps as a grandchild."""
+    pid = jail.zygote
+    assert pid is not None
+    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        pid = int(children[0])
+    return time.clock_gettime(
+        (~pid << 3) | 2
+    )  # the clock of another process, as clock_getcpuclockid(3) makes it
 
 
 def questions(jail: Jail) -> tuple[float, float]:
@@ -220,7 +243,7 @@ def throughput(level: Level, workers: int, seconds: float) -> Throughput:
         forks = [stack.enter_context(bare(WORK)) for _ in range(workers)]
         rounds = []
         for seconds_each in (0.2, *[seconds] * 3):  # the first round warms up
-            without = sum(pool.map(lambda fork, s=seconds_each: len(fork.times("time", s)), forks))
+            without = sum(pool.map(lambda fork, s=seconds_each: len(fork.times("time", s)[0]), forks))
             within = sum(pool.map(lambda jail, s=seconds_each: candidates_for(jail, s), jails))
             rounds.append((without / seconds_each, within / seconds_each))
     rounds = rounds[1:]
@@ -272,8 +295,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def cost_table(rows: Sequence[Row]) -> str:
     head = (
         *("level", "first candidate, ms", "candidate, ms", "bare fork, ms", "added, ms"),
-        *("same work without a jail, ms", "added, ms", "trusted CPU, ms", "child CPU, ms"),
-        *("question, µs", "question written ahead, µs"),
+        *("same work without a jail, ms", "added, ms", "question, µs", "question written ahead, µs"),
     )
     cells = [
         (
@@ -284,13 +306,26 @@ def cost_table(rows: Sequence[Row]) -> str:
             f"{row.session_ms - row.empty_ms:.2f}",
             f"{row.bare_ms:.2f}",
             f"{row.session_ms - row.bare_ms:.2f}",
-            f"{row.trusted_ms:.2f}",
-            f"{row.child_ms:.2f}",
             f"{row.one_us:.1f}",
             f"{row.ahead_us:.1f}",
         )
         for row in rows
     ]
+    return table(head, cells)
+
+
+def cpu_table(rows: Sequence[Row]) -> str:
+    """With the share of bare forking that is left where every core is busy, which follows from the CPU alone."""
+    head = (
+        *("level", "trusted side, ms", "warm process, ms", "child, ms", "in all, ms"),
+        *("same work without a jail, ms", "bare / jail with 5 ms of evaluation"),
+    )
+    cells = []
+    for row in rows:
+        whole = row.trusted_ms + row.zygote_ms + row.child_ms
+        share = (row.bare_cpu_ms + EVALUATION_S * 1e3) / (whole + EVALUATION_S * 1e3)
+        numbers = (row.trusted_ms, row.zygote_ms, row.child_ms, whole, row.bare_cpu_ms)
+        cells.append((str(row.level), *(f"{number:.2f}" for number in numbers), f"{share:.0%}"))
     return table(head, cells)
 
 
@@ -317,12 +352,15 @@ Made by `python bench/jail.py`.
 ## A candidate
 
 First deciles over {ROUNDS * CANDIDATES} candidates (fork, confine, load, one answer, kill, reap) and {QUESTIONS}
-questions, which is what they take when nothing else gets in the way; CPU is a mean on the trusted side and a
-median in the child. A bare fork is fork, exit and wait in a process with the same modules; the same work without
-a jail also loads the program, calls it and reads its answer from a pipe. They take turns with the jail. The
-first candidate also starts the zygote.
+questions, which is what they take when nothing else gets in the way. A bare fork is fork, exit and wait in a
+process with the same modules; the same work without a jail also loads the program, calls it and reads its
+answer from a pipe. They take turns with the jail. The first candidate also starts the zygote.
 
 {cost_table(rows)}
+
+CPU of a candidate, means:
+
+{cpu_table(rows)}
 
 ## Throughput
 

@@ -32,7 +32,7 @@ from evolve.records import Candidate, Evaluation, Split
 
 HONEST_EVERY = 10
 LOOK_EVERY = 100  # candidates between two looks for damage
-GROWTH_KB = 2048  # of a resident set from 10 % to the end, above which memory is not flat
+GROWTH_KB = 8192  # of a resident set from 10 % to the end, above which memory is not flat
 # The import guard is walked around through numpy, as an attacker would.
 _AROUND = 'import numpy\n__builtins__["__import__"] = vars(numpy)["__builtins__"]["__import__"]\n'
 
