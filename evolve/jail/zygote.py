@@ -42,6 +42,7 @@ from evolve.jail import child, kernel, wire
 
 STARTED = struct.Struct("<i")
 REAPED = struct.Struct("<iddq")  # wait status, user CPU seconds, system CPU seconds, peak kilobytes
+REHEARSALS = 20  # after 8 calls the interpreter specialises a function; then it writes into it less and less
 ANSWERS = 3  # the child's descriptor of its answer socket
 _NEVER_READ = {"site-packages", "dist-packages", "test", "idlelib", "ensurepip", "lib2to3"}
 _EARLY = ("numpy.random", "numpy.linalg", "numpy.fft", "numpy.polynomial", "traceback", "__future__")
@@ -82,6 +83,29 @@ def _readable() -> list[str]:
     return paths
 
 
+def _rehearse(settings: Configuration) -> None:
+    """Goes a child's whole way a few times, here.
+
+    The interpreter writes into the code that it runs until it has specialised it. Done before the fork, this
+    copies no pages in each child (0.1 ms).
+    """
+    source = "".join(f"import {name}\n" for name in settings.imports[:1]) + "def f(x):\n    return x\n"
+    frames = wire.encode(wire.PROGRAM, [{"program.py": source}, "program.py", "f"])
+    frames += wire.encode(wire.QUESTION, [[1, 2, 3]])
+    finders, modules = list(sys.meta_path), set(sys.modules)
+    for _ in range(REHEARSALS):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.sendall(frames)
+            channel = child.Channel(theirs.fileno())
+            files, program, entry = channel.receive()
+            function = child._load(files, program, entry, settings.imports)
+            channel.send(child._answer(function, channel.receive(), settings.answer_bytes))
+    sys.meta_path[:] = finders
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
 def _prepare(settings: Configuration) -> None:
     """Everything that can be done once instead of once a child."""
     warnings.simplefilter("ignore")
@@ -91,6 +115,7 @@ def _prepare(settings: Configuration) -> None:
     # ones; Landlock's "permission denied" they do not. Packages find their own submodules by their own paths.
     sys.path = [path for path in sys.path if path not in sys.argv[3:]]
     wire.decode(wire.encode(wire.QUESTION, [1, np.zeros(3)])[4:])
+    _rehearse(settings)
     child.reseed()
     if settings.landlock:
         settings.ruleset = kernel.landlock_rules(_readable())
