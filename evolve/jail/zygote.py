@@ -139,7 +139,7 @@ def _prepare(settings: Configuration) -> None:
 def _confine(settings: Configuration, parent: int, channel: int) -> None:
     """Puts this process behind every layer, in an order in which no layer hinders the next."""
     os.dup2(channel, ANSWERS)
-    os.setpgid(0, 0)  # no session: the zygote has none to share, and one each costs a scheduling group each
+    os.setsid()
     os.dup2(0, 2)  # 0 and 1 are /dev/null already
     if settings.nobody:
         kernel.drop_privileges(to_nobody=True)
