@@ -7,6 +7,9 @@ import os
 import platform
 import shutil
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from evolve import __version__
-from evolve.jail.attacks import self_attack
+from evolve.jail.attacks import AttackResult, breaches, layer, self_attack
+from evolve.jail.level import Level
 from evolve.jail.probe import machine
 from evolve.settings import JailSettings, available_cores
 
@@ -27,15 +31,13 @@ def examine() -> dict[str, Any]:
     found = machine()
     attacks = self_attack(found.level) if found.level else []
     minimum = JailSettings().minimum
-    findings = [
-        f"attack '{attack.name}' got through: {attack.by}" for attack in attacks if not attack.stopped
-    ]
+    findings = _attack_findings(found.level, attacks)
     if found.level is None or found.level < minimum:
         findings.append(f"the jail's level is below the default minimum '{minimum}'")
     return {
         "jail": str(found.level) if found.level else None,
         "missing": list(found.missing),
-        "attacks": [{"name": a.name, "stopped": a.stopped, "by": a.by} for a in attacks],
+        "attacks": [asdict(attack) for attack in attacks],
         "versions": {
             "evolve": __version__,
             "python": platform.python_version(),
@@ -50,14 +52,28 @@ def examine() -> dict[str, Any]:
     }
 
 
+def _attack_findings(level: Level | None, attacks: Sequence[AttackResult]) -> list[str]:
+    """One for each attack that this level should stop; a weaker level is known to be open, and says so once."""
+    through = sum(not attack.stopped for attack in attacks)
+    if level is None or not through:
+        return []
+    if not level.filters:
+        return [f"{through} of {len(attacks)} attacks get through the jail at level '{level}'"]
+    return [f"attack '{attack.name}' got through: {attack.by}" for attack in breaches(level, attacks)]
+
+
 def print_examination(facts: dict[str, Any], console: Console) -> None:
     """The facts as tables."""
     table = Table(title="jail: attacks on itself", title_justify="left", header_style="bold")
     for column in ("attack", "", "stopped by"):
         table.add_column(column)
-    for attack in facts["attacks"]:
-        mark = Text("stopped", style="green") if attack["stopped"] else Text("GOT THROUGH", style="bold red")
-        table.add_row(attack["name"], mark, Text(attack["by"].partition(", in attack.py")[0]))
+    for theme, attacks in groupby(facts["attacks"], key=lambda attack: attack["theme"]):
+        table.add_section()
+        table.add_row(Text(theme, style="bold"))
+        for attack in attacks:
+            mark = Text("stopped", "green") if attack["stopped"] else Text("GOT THROUGH", "bold red")
+            by = layer(Level(facts["jail"]), attack["by"]) if attack["stopped"] else attack["by"]
+            table.add_row(attack["name"], mark, Text(by[:50]))
     console.print(table)
     stopped = sum(attack["stopped"] for attack in facts["attacks"])
     console.print(

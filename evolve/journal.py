@@ -122,7 +122,6 @@ class Journal:
         if row is None or row[0] != str(VERSION):
             found = row[0] if row else "none"
             raise JournalError(f"{path}: journal version {found}; this evolve reads version {VERSION}")
-        if not read_only:
         return cls(path, database)
 
     def close(self) -> None:

@@ -205,5 +205,5 @@ def test_doctor_says_the_level_and_that_every_attack_was_stopped() -> None:
     assert facts["jail"]
     assert set(facts["keys"].values()) <= {True, False}, "keys are never shown"
     assert (shown.exit_code == 1) == bool(facts["findings"])
-    if facts["jail"] in ("full", "landlock+seccomp"):
+    if facts["jail"] == "full":
         assert all(attack["stopped"] for attack in facts["attacks"])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from collections.abc import Callable, Iterator
 
 import pytest
+from click.testing import CliRunner
 
+from evolve.cli import main
 from evolve.errors import JailError
-from evolve.jail import Jail, Level, kernel, machine
+from evolve.jail import Jail, Level, Limits, kernel, machine
 from evolve.records import Status
-from tests.jail_tools import LIMITS, fail, healthy, levels_here, strong
+from tests.jail_tools import LIMITS, ask, fail, healthy, levels_here, strong
 
 
 def test_levels_are_ordered_by_strength() -> None:
@@ -49,6 +52,67 @@ def test_a_machine_without_bubblewrap_says_what_is_missing_and_how_to_go_on() ->
         "--set jail.minimum=landlock+seccomp",
     ):
         assert words in str(caught.value)
+
+
+@strong
+@pytest.mark.usefixtures("no_bubblewrap")
+def test_a_command_below_the_minimum_is_refused_with_the_setting_that_would_allow_it() -> None:
+    shown = CliRunner().invoke(
+        main, ["evaluate", "smtt", "seeds/smtt/edd.py", "--set", "jail.minimum=full"], catch_exceptions=False
+    )
+    assert shown.exit_code == 1
+    assert "apt install bubblewrap" in shown.output
+    assert "--set jail.minimum=landlock+seccomp" in shown.output
+
+
+@strong
+@pytest.mark.usefixtures("no_bubblewrap")
+def test_doctor_without_bubblewrap_names_the_package_and_the_level_that_is_left() -> None:
+    facts = json.loads(CliRunner().invoke(main, ["doctor", "--json"]).stdout)
+    assert facts["jail"] == "landlock+seccomp"
+    assert any("apt install bubblewrap" in text for text in facts["missing"])
+    assert facts["findings"] == []
+    through = {attack["name"] for attack in facts["attacks"] if not attack["stopped"]}
+    assert through == {"see a file's size", "see that the supervisor runs"}
+
+
+# -- no scratch space -------------------------------------------------------------------------------------
+
+COMPILED = """
+import numba, numpy as np
+@numba.njit
+def total(x):
+    s = 0.0
+    for v in x: s += v
+    return s
+def f(x): return total(np.sort(np.array(x)))
+"""
+
+
+# without the other layers, root's candidates are the user nobody, who may not be able to read root's Python
+@pytest.mark.parametrize("level", [level for level in levels_here() if level is not Level.RLIMITS])
+def test_numba_compiles_and_runs_where_nothing_can_be_written(level: Level) -> None:
+    pytest.importorskip("numba")
+    limits = Limits(cpu_s=60.0, load_s=60.0, memory_mb=1024, imports=("numpy", "numba"))
+    with Jail(limits, level=level) as jail:
+        assert ask(jail, COMPILED, [3.0, 1.0, 2.0]).value == 6.0
+
+
+@strong
+@pytest.mark.parametrize("place", ["/", "/dev", "/dev/shm", "/tmp", "/proc/self", "/var/tmp", "/run"])
+def test_a_candidate_can_write_nowhere(place: str) -> None:
+    source = f"""
+import os
+def f():
+    for flags in (os.O_CREAT | os.O_WRONLY, os.O_TMPFILE | os.O_RDWR):
+        try:
+            os.open('{place}' if flags & os.O_TMPFILE == os.O_TMPFILE else '{place}/x', flags, 0o600)
+            return 'written'
+        except OSError:
+            pass
+"""
+    with Jail(Limits(imports=("os",)), minimum=Level.LANDLOCK_SECCOMP) as jail:
+        assert ask(jail, source).value is None
 
 
 # -- the system call filter -------------------------------------------------------------------------------

@@ -38,10 +38,10 @@ def command(site_folders: Sequence[str], jail_folder: str) -> list[str]:
     binds = [word for path in (*roots, *site_folders) for word in ("--ro-bind", path, path)]
     return [
         program,
-        *("--unshare-all", "--new-session", "--cap-drop", "ALL", "--chdir", "/"),
+        *("--unshare-all", "--new-session", "--cap-drop", "ALL", "--chdir", "/", "--hostname", "jail"),
         *binds,
         *_hide_project([*site_folders, os.path.join(os.path.dirname(os.__file__), "site-packages")]),
         *("--ro-bind", jail_folder, jail_folder),
-        *("--dev", "/dev", "--proc", "/proc", "--remount-ro", "/"),
+        *("--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc", "--remount-ro", "/"),
         "--",
     ]

@@ -11,16 +11,19 @@ import os
 import sys
 import types
 from collections.abc import Callable, Collection, Mapping
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 
 from evolve.jail import turn, wire
 
+if TYPE_CHECKING:  # importing it brings tempfile, urllib and lzma along, whose pages each fork would copy
+    from importlib.abc import Loader
+
 TEXT = 1000  # characters of an error text
 LINE = 160  # characters of a quoted source line
+_CONFINED, _LOADED = wire.encode(wire.CONFINED, None), wire.encode(wire.LOADED, None)
 _NO_MEMORY = wire.encode(wire.FAILURE, ["out-of-memory", "MemoryError: the program passed its memory limit"])
 
 
@@ -82,7 +85,7 @@ def _guard(imports: tuple[str, ...], own: Collection[str]) -> Callable[..., Any]
     return guarded
 
 
-class _Files(MetaPathFinder, Loader):
+class _Files:
     """Makes the files of a program importable by each other, from memory."""
 
     def __init__(self, files: Mapping[str, str], imports: tuple[str, ...]) -> None:
@@ -91,7 +94,7 @@ class _Files(MetaPathFinder, Loader):
         _BUILTINS["__import__"] = _guard(imports, self.names)
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in self.names else None
+        return ModuleSpec(fullname, cast("Loader", self)) if fullname in self.names else None
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
         module = types.ModuleType(spec.name)
@@ -106,7 +109,7 @@ class _Files(MetaPathFinder, Loader):
 def _load(files: Mapping[str, str], program: str, entry: str, imports: tuple[str, ...]) -> Callable[..., Any]:
     finder = _Files(files, imports)
     sys.meta_path.insert(0, finder)
-    module = finder.create_module(ModuleSpec(program.removesuffix(".py"), finder))
+    module = finder.create_module(ModuleSpec(program.removesuffix(".py"), cast("Loader", finder)))
     sys.modules[module.__name__] = module
     finder.exec_module(module)
     function = vars(module).get(entry)
@@ -185,14 +188,14 @@ def _answer(function: Callable[..., Any], arguments: list[Any], limit: int) -> b
 def serve(descriptor: int, imports: tuple[str, ...], answer_bytes: int) -> NoReturn:
     """Loads the program that comes first, then answers until the supervisor ends the process."""
     channel = Channel(descriptor)
-    channel.send(wire.encode(wire.CONFINED, None))  # nothing of the candidate ran before this frame
+    channel.send(_CONFINED)  # nothing of the candidate ran before this frame
     files, program, entry = channel.receive()
     try:
         random = any("random" in text for text in files.values())
         if random:
             reseed()
         function = _load(files, program, entry, imports)
-        channel.send(wire.encode(wire.LOADED, None))
+        channel.send(_LOADED)
         while True:
             arguments = channel.receive()
             if random:

@@ -44,6 +44,11 @@ class Jail:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def zygote(self) -> int | None:
+        """Process id of the warm process (with bubblewrap, of its wrapper); None before the first session."""
+        return self._zygote.process.pid if self._zygote is not None else None
+
     def session(self, files: Mapping[str, str], program: str, entry: str) -> Session:
         """Forks a process for the candidate and starts to load `program`, one of `files`.
 

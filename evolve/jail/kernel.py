@@ -25,6 +25,11 @@ _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _CAPABILITIES_V3 = 0x20080522
 _SIGKILL = 9
 _libc = ctypes.CDLL(None, use_errno=True)
+# Plain numbers go in, so that no object of ctypes has to be made, and its pages copied, in a child.
+if sys.platform == "linux":
+    _libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
+    _restrict = ctypes.CDLL(None, use_errno=True).syscall
+    _restrict.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_uint32)
 
 
 class KernelError(OSError):
@@ -38,8 +43,8 @@ def _must(result: int, what: str) -> int:
     return result
 
 
-def _prctl(option: int, *values: int) -> int:
-    return int(_libc.prctl(option, *(ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4])))
+def _prctl(option: int, first: int = 0, second: int = 0) -> int:
+    return int(_libc.prctl(option, first, second, 0, 0))
 
 
 def adopt_orphans() -> None:
@@ -160,7 +165,7 @@ def _allow_reading(ruleset: int, path: str) -> None:
 
 
 def landlock_restrict(ruleset: int) -> None:
-    _must(_libc.syscall(_LANDLOCK_RESTRICT, ruleset, ctypes.c_uint32(0)), "landlock_restrict_self")
+    _must(_restrict(_LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self")
 
 
 # -- seccomp ---------------------------------------------------------------------------------------------
@@ -188,7 +193,6 @@ _ALLOWED = {
     "nanosleep": (35, 101),
     "getpid": (39, 172),
     "exit": (60, 93),
-    "uname": (63, 160),
     "getcwd": (79, 17),
     "gettimeofday": (96, 169),
     "getrusage": (98, 165),
@@ -278,9 +282,15 @@ def seccomp_program(reading: bool, machine: str = "") -> bytes:
     return b"".join(struct.pack("<HBBI", *line) for line in program + _search(_segments(known)))
 
 
-def seccomp_install(program: bytes) -> None:
-    """Needs no_new_privs. What is not in the list fails with EPERM from here on, in this process for good."""
-    buffer = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
-    pointer = ctypes.create_string_buffer(header, len(header))
-    _must(_prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(pointer)), "seccomp")
+class Filter:
+    """A seccomp program laid out as the kernel takes it; made once, installed in each child."""
+
+    def __init__(self, program: bytes) -> None:
+        self._code = ctypes.create_string_buffer(program, len(program))
+        header = struct.pack("@HP", len(program) // 8, ctypes.addressof(self._code))
+        self._header = ctypes.create_string_buffer(header, len(header))
+        self._address = ctypes.addressof(self._header)
+
+    def install(self) -> None:
+        """Needs no_new_privs. What is not in the list fails with EPERM from here on, in this process for good."""
+        _must(_prctl(_PR_SET_SECCOMP, 2, self._address), "seccomp")

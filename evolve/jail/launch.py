@@ -175,6 +175,7 @@ class Zygote:
             stdout=subprocess.DEVNULL,
             stderr=self.errors,
             pass_fds=(theirs.fileno(),),
+            cwd="/",  # the folder of the run, and with it the user's name, is nothing to a candidate
             start_new_session=True,  # Ctrl-C in the terminal is ours to handle
         )
 

@@ -2,11 +2,14 @@
 
 full                the three below together
 landlock+seccomp    each child: an allow-list of some 45 system calls (no socket, process, thread, signal or
-                    writing open), and reading of Python's own files only. That a file exists, and its size, can
-                    still be seen; no content.
+                    writing open), and reading of Python's own files only. That a file or a process exists, and
+                    a file's size, can still be seen; no content.
 bubblewrap+rlimits  all children: no network, no view of other processes, a read-only file system that holds
                     Python alone
 rlimits             each child: limits on memory, descriptors, file size and CPU, and as root the user nobody
+
+There is no scratch space: behind Landlock and seccomp no file can be made, opened for writing or changed, in
+memory or on a disk, and a file's size limit is zero at every level. numpy and numba need none.
 """
 
 from __future__ import annotations
