@@ -13,7 +13,7 @@ LAYERS = [
     {"proposers", "evaluate", "lineage"},
     {"search"},
     {"run"},
-    {"table", "doctor", "publish"},
+    {"table", "doctor", "publish", "audit"},
     {"review", "observers"},
     {"cli"},
 ]

@@ -1,0 +1,247 @@
+"""The stage of an audit: some instances of each split, honest decisions for them, and an evaluator that is watched."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evolve.audit.honest import Profile, Sample
+from evolve.errors import EvaluatorError
+from evolve.evaluate import Evaluator, Scoring
+from evolve.jail import Level, encode_arguments
+from evolve.problem import Problem
+from evolve.records import Candidate, Evaluation, Instance, Split, Status
+
+SIZES = 3  # sizes of instances, of each split
+TWINS = 2  # instances of a size: one's decision may pass for the other's
+CPU_S = 0.5  # that the honest seeds may take for the instances of a split, in all the runs of one cheat
+CHECK_S = 10.0  # that a check of one decision may take
+TOLERANCE = 1e-9
+
+
+class TooSlow(Exception):  # noqa: N818
+    """A check did not end in time."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Ends what runs in it after some seconds, where that is possible: in the main thread of a Unix process.
+
+    Raises:
+        TooSlow: the time is over.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise TooSlow(f"it takes more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A decision that the evaluator took: the instance's place in its split, the value, the objective."""
+
+    split: Split
+    index: int
+    value: Any
+    objective: float
+
+
+class WatchedScoring(Scoring):
+    """Scores as always, and remembers what it took.
+
+    Args:
+        places: split and place of an instance, by the identity of the object.
+    """
+
+    def __init__(self, problem: Problem, places: dict[int, tuple[Split, int]]) -> None:
+        super().__init__(problem)
+        self.taken: list[Taken] = []
+        self._places = places
+
+    def objective(self, instance: Instance, decision: object) -> float:
+        kept = copy.deepcopy(decision)  # the check may change what it is given
+        try:
+            with time_limit(CHECK_S):
+                objective = super().objective(instance, decision)
+        except TooSlow as error:  # outside the evaluator's own code, which Scoring guards
+            raise EvaluatorError(f"the check of a decision for {instance.name}: {error}") from None
+        split, index = self._places[id(instance)]
+        self.taken.append(Taken(split, index, kept, objective))
+        return objective
+
+
+@dataclass(frozen=True)
+class Played:
+    """One program on one split: how it ended, what was taken on the way, or why nobody could be scored."""
+
+    evaluation: Evaluation | None
+    taken: tuple[Taken, ...]
+    fault: str = ""
+
+
+class Stage:
+    """Runs programs on the chosen instances through the real evaluator; a context manager.
+
+    Raises:
+        EvaluatorError: the baseline seed cannot be scored.
+    """
+
+    def __init__(self, problem: Problem, minimum: Level | str, splits: Sequence[Split]) -> None:
+        self.problem = problem
+        self.splits = tuple(splits)
+        self._minimum = minimum
+        self.chosen = {split: _choose(problem.split(split)) for split in splits}
+        self._open()
+        self._fit()
+        self.honest = self._seeds()
+        self.profile = Profile(self.samples)
+        self.carriers = self._carriers()
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.evaluator.close()
+
+    def instances(self, split: Split) -> list[tuple[int, Instance]]:
+        """The chosen instances with their places in the split."""
+        return [(index, self.problem.split(split)[index]) for index in self.chosen[split]]
+
+    def play(self, program: Candidate, split: Split) -> Played:
+        """Runs a program as a search would."""
+        self.scoring.taken = []
+        try:
+            evaluation = self.evaluator.evaluate(program, split)
+        except EvaluatorError as error:
+            return Played(None, tuple(self.scoring.taken), str(error))
+        return Played(evaluation, tuple(self.scoring.taken))
+
+    def gain(self, found: float, honest: float) -> bool:
+        """Whether an objective is better than another, beyond rounding."""
+        return self.problem.sign * (honest - found) > TOLERANCE * max(1.0, abs(honest))
+
+    def claims(self, seed: str, split: Split) -> list[float]:
+        """For each instance an objective between the seed's and the bound."""
+        found = self.honest[seed][split].evaluation
+        assert found is not None  # carriers are sound on every split
+        return [
+            (objective + instance.bound) / 2
+            for objective, (_, instance) in zip(found.objectives, self.instances(split), strict=True)
+        ]
+
+    def sound(self, name: str) -> bool:
+        """Whether a seed is OK on every split."""
+        found = [played.evaluation for played in self.honest[name].values()]
+        return all(evaluation is not None and evaluation.ok for evaluation in found)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """What the seeds decided."""
+        return [
+            Sample(name, place(split, taken.index), taken.value, taken.objective)
+            for name, by_split in self.honest.items()
+            for split, played in by_split.items()
+            for taken in played.taken
+        ]
+
+    def _open(self) -> None:
+        splits = {split: tuple(i for _, i in self.instances(split)) for split in self.splits}
+        places = {id(i): (split, index) for split in self.splits for index, i in self.instances(split)}
+        self.evaluator = Evaluator(replace(self.problem, _splits=splits), self._minimum)
+        self.scoring = WatchedScoring(self.evaluator.problem, places)
+        self.evaluator.scoring = self.scoring
+
+    def _fit(self) -> None:
+        """Leaves the largest instances out while the baseline takes long for them."""
+        baseline = self.problem.seeds[self.problem.spec.score.baseline]
+        for split in self.splits:
+            while len(self.chosen[split]) > TWINS:
+                found = self.play(baseline, split)
+                if found.evaluation is None:
+                    raise EvaluatorError(found.fault)
+                if found.evaluation.cpu_s <= CPU_S:
+                    break
+                self.chosen[split] = self._without_largest(split)
+                self.evaluator.close()
+                self._open()
+
+    def _without_largest(self, split: Split) -> tuple[int, ...]:
+        sizes = {index: _size(instance) for index, instance in self.instances(split)}
+        largest = max(sizes.values())
+        kept = tuple(index for index, size in sizes.items() if size < largest)
+        return kept or tuple(sizes)[:TWINS]
+
+    def _seeds(self) -> dict[str, dict[Split, Played]]:
+        return {
+            name: {split: self.play(seed, split) for split in self.splits}
+            for name, seed in self.problem.seeds.items()
+        }
+
+    def _carriers(self) -> list[str]:
+        """The baseline and, if it is another, the best seed on the first split."""
+        baseline = self.problem.spec.score.baseline
+        sound = [name for name in self.problem.seeds if self.sound(name)]
+        if baseline not in sound:
+            found = next(iter(self.honest[baseline].values()))
+            reason = found.fault or (found.evaluation.feedback if found.evaluation else "")
+            raise EvaluatorError(f"the baseline seed '{baseline}' cannot be scored: {reason}")
+        return list(dict.fromkeys([baseline, max(sound, key=self._score)]))
+
+    def _score(self, name: str) -> float:
+        found = self.honest[name][self.splits[0]].evaluation
+        return found.score if found is not None else float("-inf")
+
+
+def place(split: Split, index: int) -> str:
+    """An instance's unique name: the problem's own names need not be."""
+    return f"{split}/{index}"
+
+
+def _size(instance: Instance) -> int:
+    return len(encode_arguments(list(instance.arguments.values())))
+
+
+def _choose(instances: Sequence[Instance]) -> tuple[int, ...]:
+    """Places of some instances: of the smallest, a middle and the largest size that comes twice, two each."""
+    by_size: dict[int, list[int]] = {}
+    for index, instance in enumerate(instances):
+        by_size.setdefault(_size(instance), []).append(index)
+    sizes = sorted(by_size)
+    steps = sorted({0, len(sizes) // 2, len(sizes) - 1})[:SIZES]
+    return tuple(sorted(index for step in steps for index in by_size[sizes[step]][:TWINS]))
+
+
+def spoken_keys(problem: Problem) -> list[str]:
+    """Texts in the evaluator's source that could be keys of a decision."""
+    tree = ast.parse((problem.folder / problem.spec.evaluator).read_text(encoding="utf-8"))
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return list(dict.fromkeys(text for text in texts if isinstance(text, str) and text.isidentifier()))
+
+
+def problem_files(problem: Problem) -> list[Path]:
+    """What belongs to the problem: its folder, its evaluator, its seeds."""
+    outside = [(problem.folder / name).resolve() for name in (problem.spec.evaluator, problem.spec.seeds)]
+    return [problem.folder, *(path for path in outside if not path.is_relative_to(problem.folder))]
+
+
+def refusal(evaluation: Evaluation) -> str:
+    """A status with its feedback, short and on one line."""
+    text = " ".join(evaluation.feedback.split())
+    return f"refused: {evaluation.status}: {text}" if evaluation.status is not Status.OK else "no gain"
