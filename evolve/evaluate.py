@@ -14,6 +14,7 @@ import numpy as np
 
 from evolve.errors import EvaluatorError
 from evolve.jail import Answer, Jail, Level, Limits, Session, encode_arguments
+from evolve.jail.session import clean
 from evolve.problem import Problem
 from evolve.records import Candidate, Evaluation, Instance, Split, Status
 from evolve.statistics import clearly_worse
@@ -285,7 +286,7 @@ class _Trial:
         try:
             objective = self._scoring.objective(instance, answer.value)
         except self._scoring.problem.evaluator.Invalid as error:
-            return Status.INVALID, f"{self._name(index)}: {error}"
+            return Status.INVALID, f"{self._name(index)}: {clean(str(error))}"  # it may quote the decision
         if self._scoring.beats_bound(instance, objective):
             text = f"objective {objective:.9g} is better than the bound {instance.bound:.9g}"
             return Status.IMPOSSIBLE, f"{self._name(index)}: {text}"

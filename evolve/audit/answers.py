@@ -66,7 +66,7 @@ class LyingList(list):  # type: ignore[type-arg]
     def __contains__(self, item: object) -> bool:
         return True
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class LyingInt(int):
@@ -234,7 +234,7 @@ FOREIGN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "a nested list, 10000 deep": ("a value that overflows a recursion", lambda scene: _deep(10_000)),
     "a nested list, 30 deep": ("a value just below the depth limit", lambda scene: _deep(30)),
     "a list that holds itself": ("a value without end", _circle),
-    "a million zeros": ("a long list", lambda scene: [0] * 1_000_000),
+    "a hundred thousand zeros": ("a long list", lambda scene: [0] * 100_000),
     "a numpy float": ("a scalar of numpy", lambda s: s.reach("numpy").float64(_claim(s))),
     "a numpy integer": ("a scalar of numpy", lambda s: s.reach("numpy").int64(-1)),
     "a numpy boolean": ("a scalar of numpy", lambda s: s.reach("numpy").bool_(True)),
@@ -253,7 +253,10 @@ FOREIGN: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 
 LIARS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "a lying list": ("a list subclass: __len__, __eq__, __iter__, __contains__ lie", lambda s: LyingList([0])),
+    "a lying list": (
+        "a list subclass: __len__, __eq__, __iter__, __contains__ lie",
+        lambda s: LyingList([0]),
+    ),
     "lying integers": ("an int subclass: __eq__, __lt__, __index__ lie", _with(LyingInt)),
     "lying floats": ("a float subclass: __lt__ and __float__ lie", _with(LyingFloat)),
     "a lying dict": ("a dict subclass that has every key", lambda s: LyingDict()),

@@ -14,7 +14,20 @@ if TYPE_CHECKING:
 
     Trick = Callable[[Any], Any]
 
-MODULES = ("os", "sys", "gc", "time", "json", "socket", "threading", "subprocess", "signal", "ctypes", "atexit")
+MODULES = (
+    "numpy",
+    "os",
+    "sys",
+    "gc",
+    "time",
+    "json",
+    "socket",
+    "threading",
+    "subprocess",
+    "signal",
+    "ctypes",
+    "atexit",
+)
 """What the tricks need; reached for while the program loads, which has a budget of its own."""
 
 _OURS = ("Instance", "Problem", "Scoring", "Evaluator", "Scale", "Candidate", "Evaluation")
@@ -113,7 +126,7 @@ def _harvest(scene: Any) -> Any:
     for place in _places(scene):
         if hasattr(place, "_audit_planted"):
             leak(scene, f"what an earlier candidate put into {place.__name__} is still there")
-    if "_audit_planted" in (_try(lambda: scene.reach("os").environ) or ()):
+    if "_audit_planted" in scene.reach("os").environ:
         leak(scene, "what an earlier candidate put into the environment is still there")
     return scene.honest()
 

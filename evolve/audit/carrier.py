@@ -10,23 +10,22 @@ from typing import Any
 
 from evolve.errors import ProblemError
 from evolve.problem import Spec
-from evolve.program import make_candidate, parse
+from evolve.program import parse
 from evolve.records import Candidate
 
 HONEST = "_audit_honest"
 
-_WRAPPER = '''
+_WRAPPER = """
 
 import {kit} as _audit_kit
 
 
+# the real import, in spite of the guard: a built-in function knows the module that it comes from
+_audit_import = print.__self__.__import__
+
+
 def _audit_reach(name):
-    """A module in spite of the import guard, by way of any class whose methods see `sys`."""
-    for kind in object.__subclasses__():
-        scope = getattr(getattr(kind, "__init__", None), "__globals__", None)
-        if scope and hasattr(scope.get("sys"), "modules"):
-            return getattr(scope["sys"].modules["builtins"], "__import__")(name, fromlist=("*",))
-    raise ImportError(name)
+    return _audit_import(name, fromlist=("*",))
 
 
 class _AuditScene:
@@ -51,7 +50,7 @@ def {entry}(*arguments):
     _audit_scene.call += 1
     _audit_scene.arguments = list(arguments)
     return _audit_kit.play({trick!r}, _audit_scene)
-'''
+"""
 
 
 class _Rename(ast.NodeTransformer):
@@ -60,12 +59,12 @@ class _Rename(ast.NodeTransformer):
     def __init__(self, entry: str) -> None:
         self.entry = entry
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         if node.name == self.entry:
             node.name = HONEST
         return self.generic_visit(node)
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id == self.entry:
             node.id = HONEST
         return node
@@ -76,13 +75,18 @@ def _kit(name: str) -> str:
     return Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
 
 
+@cache
+def _renamed(source: str, entry: str) -> str:
+    return ast.unparse(_Rename(entry).visit(parse(source)))
+
+
 def cheating(
     seed: Candidate,
     spec: Spec,
     kit: str,
     trick: str,
     facts: Mapping[str, Any],
-    modules: Sequence[str] = (),
+    modules: Sequence[str],
 ) -> Candidate:
     """The seed with a trick around it.
 
@@ -98,7 +102,6 @@ def cheating(
     name = f"audit_{kit}"
     if f"{name}.py" in seed.files:
         raise ProblemError(f"the seed '{seed.note}' has a file {name}.py; the audit needs that name")
-    tree = _Rename(spec.entry.function).visit(parse(seed.files[spec.program], spec.program))
     wrapper = _WRAPPER.format(
         kit=name,
         facts=dict(facts),
@@ -107,5 +110,9 @@ def cheating(
         entry=spec.entry.function,
         trick=trick,
     )
-    files = {**seed.files, spec.program: ast.unparse(tree) + wrapper, f"{name}.py": _kit(kit)}
-    return make_candidate(files, (seed.id,), "audit", trick)
+    files = {
+        **seed.files,
+        spec.program: _renamed(seed.files[spec.program], spec.entry.function) + wrapper,
+        f"{name}.py": _kit(kit),
+    }
+    return Candidate(f"audit-{seed.note}-{kit}-{trick}", files, (seed.id,), "audit", trick)

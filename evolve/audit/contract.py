@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import pickle
 from collections.abc import Callable, Iterator
@@ -12,20 +11,30 @@ import numpy as np
 from evolve.audit import pristine
 from evolve.audit.corruptions import plain
 from evolve.audit.report import Row
-from evolve.audit.stage import TOLERANCE, Stage
+from evolve.audit.stage import TOLERANCE, Stage, Taken, crossed
 from evolve.errors import EvaluatorError
 from evolve.evaluate import Evaluator, Scoring
 from evolve.jail import encode_arguments
 from evolve.problem import Problem
 from evolve.records import Instance, Split, Status
 
+SEEDS_S = 5.0  # CPU
+
 
 def _seeds(stage: Stage) -> str:
-    """No seed beats the bound, and each seed's decisions are valid, on all instances of the splits."""
-    with Evaluator(stage.problem, stage.evaluator.jail.level) as evaluator:
-        for split in stage.splits:
-            for name, seed in stage.problem.seeds.items():
-                found = evaluator.evaluate(seed, split)
+    """No seed is invalid, crashes or beats a bound; on all instances for as many seeds as 5 CPU s allow."""
+    left = SEEDS_S
+    names = list(dict.fromkeys([*stage.carriers, *stage.honest]))
+    with Evaluator(stage.patient, stage.evaluator.jail.level) as evaluator:
+        for name in names:
+            seed = stage.problem.seeds[name]
+            for split in stage.splits:
+                found = stage.honest[name][split].evaluation
+                if found is not None and found.ok and left > 0:
+                    found = evaluator.evaluate(seed, split)
+                    left -= found.cpu_s
+                if found is None:
+                    return f"the seed '{name}' stops the run: {stage.honest[name][split].fault}"
                 if found.status in (Status.IMPOSSIBLE, Status.INVALID, Status.CRASHED):
                     return f"the seed '{name}' is {found.status} on {split}: {found.feedback}"
     return ""
@@ -81,13 +90,17 @@ def _generate(problem: Problem, split: Split) -> tuple[Instance, ...]:
 def _repeated(stage: Stage) -> str:
     """The objective of a decision is the same each time, here and in a fresh process."""
     scoring = Scoring(stage.problem)
-    samples = [taken for name in stage.honest for split in stage.splits for taken in stage.honest[name][split].taken]
+    samples = [
+        taken for name in stage.honest for split in stage.splits for taken in stage.honest[name][split].taken
+    ]
     _, fresh = pristine.ask(stage.problem, [(taken.split, taken.index, taken.value) for taken in samples])
     for taken, there in zip(samples, fresh, strict=True):
         instance = stage.problem.split(taken.split)[taken.index]
-        here = scoring.objective(instance, copy.deepcopy(taken.value))
+        here = scoring.objective(instance, crossed(taken.value))
         for other, where in ((here, "when it is asked again"), (there, "in a fresh process")):
-            if not isinstance(other, float) or abs(other - taken.objective) > TOLERANCE * max(1.0, abs(other)):
+            if not isinstance(other, float) or abs(other - taken.objective) > TOLERANCE * max(
+                1.0, abs(other)
+            ):
                 return f"a decision for {instance.name} is worth {taken.objective:.9g}, and {where} {other}"
     return ""
 
@@ -97,7 +110,7 @@ def _untouched(stage: Stage) -> str:
     evaluator = stage.problem.evaluator
     for split, taken in _carried(stage):
         instance = stage.problem.split(split)[taken.index]
-        decision = copy.deepcopy(taken.value)
+        decision = crossed(taken.value)
         before = pickle.dumps((dict(instance.arguments), dict(instance.facts), decision))
         evaluator.objective(instance, evaluator.check(instance, decision))
         if pickle.dumps((dict(instance.arguments), dict(instance.facts), decision)) != before:
@@ -119,16 +132,18 @@ def _forms(stage: Stage) -> str:
             continue
         for form in (listed, array):
             try:
-                found = scoring.objective(instance, copy.deepcopy(form))
+                found = scoring.objective(instance, crossed(form))
             except stage.problem.evaluator.Invalid:
                 continue
             if abs(found - taken.objective) > TOLERANCE * max(1.0, abs(found)):
                 kind = type(form).__name__
-                return f"a decision for {instance.name} is worth {taken.objective:.9g}, as a {kind} {found:.9g}"
+                return (
+                    f"a decision for {instance.name} is worth {taken.objective:.9g}, as a {kind} {found:.9g}"
+                )
     return ""
 
 
-def _carried(stage: Stage) -> Iterator[tuple[Split, object]]:
+def _carried(stage: Stage) -> Iterator[tuple[Split, Taken]]:
     for name in stage.carriers:
         for split in stage.splits:
             for taken in stage.honest[name][split].taken:

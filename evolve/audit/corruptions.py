@@ -71,7 +71,7 @@ def put(value: Any, path: Path, new: Any) -> Any:
     """A copy of the value with another part at `path`."""
     if not path:
         return new
-    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy: Any = dict(value) if isinstance(value, dict) else list(value)
     copy[path[0]] = put(value[path[0]], path[1:], new)
     return copy
 
@@ -276,6 +276,12 @@ def _shape(change: Callable[[Any], Any]) -> Corruption:
     return corrupt
 
 
+def _first_nan(array: Any) -> Any:
+    floats = array.astype("float64")
+    floats[0] = float("nan")
+    return floats
+
+
 def _wrapped(value: Any, draw: Draw, numpy: Any) -> Any:
     return [value]
 
@@ -326,16 +332,17 @@ WHOLE: dict[str, Corruption] = {
     "an array of one row": _shape(lambda array: array.reshape(1, -1)),
     "an array of one column": _shape(lambda array: array.reshape(-1, 1)),
     "an array of pairs of itself": _shape(lambda array: array.repeat(2).reshape(-1, 2)),
-    "an array with a nan": _shape(lambda array: array.astype("float64") / (array != array[0])),
+    "an array that begins with a nan": _shape(_first_nan),
     "an array from minus n": _shape(lambda array: array - len(array)),
 }
 
-CORRUPTIONS: dict[str, Corruption] = {
-    **{f"one entry becomes {name}": _one(name) for name in ENTRIES},
-    **{f"all entries become {name}": _all(name) for name in ENTRIES},
-    **{name: _row(name) for name in ROWS},
-    **WHOLE,
+CORRUPTIONS: dict[str, tuple[str, Corruption]] = {
+    **{f"one entry becomes {name}": ("an entry that is none", _one(name)) for name in ENTRIES},
+    **{f"all entries become {name}": ("entries that are none", _all(name)) for name in ENTRIES},
+    **{name: ("ids twice, missing, too many", _row(name)) for name in ROWS},
+    **{name: ("another shape, another form", corruption) for name, corruption in WHOLE.items()},
 }
+"""What each tries in a few words, and the corruption, by name."""
 
 
 def corrupt(name: str, decision: Any, seed: int, numpy: Any) -> Any:
@@ -345,7 +352,7 @@ def corrupt(name: str, decision: Any, seed: int, numpy: Any) -> Any:
         LookupError: there is nothing in it that could be spoilt so.
     """
     try:
-        return CORRUPTIONS[name](plain(decision), Draw(seed), numpy)
+        return CORRUPTIONS[name][1](plain(decision), Draw(seed), numpy)
     except (ArithmeticError, TypeError, ValueError) as error:
         raise LookupError(f"{name}: {error}") from None
 

@@ -103,7 +103,9 @@ class Profile:
                     yield f"{_show(value)} is {kind}; every seed has {' or '.join(sorted(known))} there"
                 elif _is_number(value) and value < 0 <= min(numbers, default=-1):
                     yield f"{_show(value)} is negative, as no entry of any seed is"
-                elif _is_number(value) and abs(value) >= HUGE and max(map(abs, numbers), default=HUGE) < SMALL:
+                elif (
+                    _is_number(value) and abs(value) >= HUGE and max(map(abs, numbers), default=HUGE) < SMALL
+                ):
                     yield f"{_show(value)} is far beyond every entry of any seed"
 
     def _strange_counts(self, instance: str, entries: Mapping[Key, Sequence[Any]]) -> Iterator[str]:
@@ -178,5 +180,9 @@ def _where(key: Key) -> str:
 
 
 def _show(value: object) -> str:
-    text = f"an integer of {value.bit_length()} bits" if type(value) is int and abs(value) > 2**66 else repr(value)
+    text = (
+        f"an integer of {value.bit_length()} bits"
+        if type(value) is int and abs(value) > 2**66
+        else repr(value)
+    )
     return text[:40]

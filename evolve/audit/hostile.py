@@ -6,7 +6,8 @@ import copy
 import importlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,15 +15,15 @@ import numpy as np
 
 from evolve.audit import answers, corruptions
 from evolve.audit.report import Row
-from evolve.audit.stage import CHECK_S, Stage, place, spoken_keys, time_limit
+from evolve.audit.stage import CHECK_S, Stage, crossed, place, spoken_keys, time_limit
 from evolve.errors import EvaluatorError
 from evolve.evaluate import Scoring
-from evolve.jail import WireError, wire
+from evolve.jail import WireError
 from evolve.records import Split
 
-ROUNDS = 12  # draws of each corruption, for each honest decision
-BUDGET_S = 6.0  # wall; after the first round no further one is begun when it is spent
-PAIRS = 4000  # pairs of corruptions in a round are too many; so many are drawn
+ROUNDS = 8  # draws of each corruption, for each honest decision
+BUDGET_S = 3.0  # CPU seconds for the rounds after the first, and again for the pairs
+PAIRS = 2000
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,13 @@ class _Tally:
     refused: int = 0
     complaint: str = ""
     finding: str = ""
-    better: list[tuple[Honest, Any, float]] = field(default_factory=list)
 
-    def row(self, name: str, tries: str) -> Row:
+    def row(self, name: str, tries: str, kit: str = "") -> Row:
         taken = self.asked - self.refused
         if not self.asked:
-            return Row("evaluator", name, tries, "does not apply")
-        outcome = f"refused: {self.complaint}" if not taken else f"{taken} of {self.asked} taken, no gain"
-        return Row("evaluator", name, tries, outcome, self.finding)
+            return Row("evaluator", name, tries, "does not apply", kit=kit)
+        outcome = f"{taken} of {self.asked} taken, no gain" if taken else f"refused: {self.complaint}"
+        return Row("evaluator", name, tries, outcome, self.finding, kit)
 
 
 class Assault:
@@ -64,7 +64,7 @@ class Assault:
         self.asked = 0
         self._scoring = Scoring(stage.problem)
         self._honest = list(_honest(stage))
-        self._deadline = time.monotonic() + BUDGET_S
+        self._deadline = time.process_time() + BUDGET_S
         self._keys = spoken_keys(stage.problem)
 
     def rows(self) -> Iterator[Row]:
@@ -72,43 +72,37 @@ class Assault:
 
         Raises nothing that the evaluator raises: that is a finding.
         """
-        for name in corruptions.CORRUPTIONS:
-            yield self._corruption(name).row(name, "an honest decision, spoilt")
+        for name, (tries, _) in corruptions.CORRUPTIONS.items():
+            yield self._corruption(name).row(name, tries, "corruptions")
         for name, (tries, trick) in answers.TRICKS.items():
-            yield self._answer(trick).row(name, tries)
+            yield self._answer(trick).row(name, tries, "answers")
         yield self._pairs().row("two corruptions at once", f"{PAIRS} pairs of the above, drawn at random")
         yield self._claims()
 
     def _corruption(self, name: str) -> _Tally:
         tally = _Tally()
         for number in range(ROUNDS):
-            if tally.finding or (number and time.monotonic() > self._deadline):
+            if tally.finding or (number and time.process_time() > self._deadline):
                 break
             for turn, honest in enumerate(self._honest):
                 seed = number * len(self._honest) + turn
-                self._try(tally, honest, lambda h=honest, s=seed: corruptions.corrupt(name, h.value, s, np))
+                self._try(tally, honest, partial(corruptions.corrupt, name, honest.value, seed, np))
         return tally
 
     def _pairs(self) -> _Tally:
         tally, draw, names = _Tally(), corruptions.Draw(1), list(corruptions.CORRUPTIONS)
         for seed in range(PAIRS):
-            if tally.finding or time.monotonic() > self._deadline + BUDGET_S:
+            if tally.finding or time.process_time() > self._deadline + BUDGET_S:
                 break
             honest = self._honest[draw.below(len(self._honest))]
             first, second = names[draw.below(len(names))], names[draw.below(len(names))]
-
-            def spoil(honest: Honest = honest, first: str = first, second: str = second, seed: int = seed) -> Any:
-                once = corruptions.corrupt(first, honest.value, seed, np)
-                return corruptions.corrupt(second, once, seed, np)
-
-            self._try(tally, honest, spoil)
+            self._try(tally, honest, partial(_twice, first, second, honest.value, seed))
         return tally
 
     def _answer(self, trick: Callable[[Any], Any]) -> _Tally:
         tally = _Tally()
         for honest in self._honest:
-            scene = self._scene(honest)
-            self._try(tally, honest, lambda scene=scene: trick(scene))
+            self._try(tally, honest, partial(trick, self._scene(honest)))
         return tally
 
     def _scene(self, honest: Honest) -> Any:
@@ -122,7 +116,7 @@ class Assault:
         }
         arguments = copy.deepcopy(list(instance.arguments.values()))
         return SimpleNamespace(
-            honest=lambda: copy.deepcopy(honest.value),
+            honest=lambda: crossed(honest.value),
             arguments=arguments,
             facts=facts,
             call=0,
@@ -131,7 +125,7 @@ class Assault:
 
     def _try(self, tally: _Tally, honest: Honest, spoil: Callable[[], Any]) -> None:
         try:
-            value = _crossed(spoil())
+            value = crossed(spoil())
         except (LookupError, WireError):  # nothing to spoil, or it cannot come out of the jail
             return
         tally.asked += 1
@@ -139,7 +133,7 @@ class Assault:
         instance = self.stage.problem.split(honest.split)[honest.index]
         try:
             with time_limit(CHECK_S):
-                objective = self._scoring.objective(instance, copy.deepcopy(value))
+                objective = self._scoring.objective(instance, crossed(value))  # the check may change it
         except self.stage.problem.evaluator.Invalid as error:
             tally.refused += 1
             tally.complaint = tally.complaint or " ".join(str(error).split())
@@ -150,8 +144,6 @@ class Assault:
 
     def _judge(self, tally: _Tally, honest: Honest, value: Any, objective: float) -> None:
         tally.finding = tally.finding or accepted(self.stage, honest, value, objective)
-        if self.stage.gain(objective, honest.objective):
-            tally.better.append((honest, value, objective))
 
     def _claims(self) -> Row:
         """Whether the objective is whatever number the decision says it is."""
@@ -199,14 +191,8 @@ def _honest(stage: Stage) -> Iterator[Honest]:
                 yield Honest(split, taken.index, taken.value, taken.objective)
 
 
-def _crossed(value: Any) -> Any:
-    """The value as it comes out of the jail.
-
-    Raises:
-        WireError: it does not.
-    """
-    frame = wire.encode(wire.ANSWER, value)
-    return wire.decode(frame[wire.HEADER.size :])[1]
+def _twice(first: str, second: str, decision: Any, seed: int) -> Any:
+    return corruptions.corrupt(second, corruptions.corrupt(first, decision, seed, np), seed, np)
 
 
 def _lone_numbers(value: Any) -> list[Any]:

@@ -16,6 +16,7 @@ class Row:
 
     part: "contract", "evaluator" (asked directly) or "program" (through the jail).
     tries: what it tries, in a few words. outcome: what came of it. finding: what is wrong; "" if nothing is.
+    kit: for a cheat, the file of this package that holds it.
     """
 
     part: str
@@ -23,6 +24,7 @@ class Row:
     tries: str
     outcome: str
     finding: str = ""
+    kit: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,18 @@ class Report:
 
 
 _TITLES = {
-    "contract": "what the problem promises",
-    "evaluator": "the evaluator, asked directly",
-    "program": "cheating programs, in the jail",
+    "answers": "answers that are no decision",
+    "corruptions": "honest decisions, spoilt",
+    "behaviours": "programs that cheat with their process",
 }
 
 
 def print_report(report: Report, console: Console) -> None:
     """Tables, then the findings in full."""
-    for part, title in _TITLES.items():
-        console.print(_table(title, [row for row in report.rows if row.part == part]))
-    cheats = sum(row.part != "contract" for row in report.rows)
+    console.print(_checks([row for row in report.rows if not row.kit]))
+    for kit, title in _TITLES.items():
+        console.print(_cheats(title, [row for row in report.rows if row.kit == kit]))
+    cheats = len({(row.kit, row.name) for row in report.rows if row.kit})
     console.print(
         f"{report.problem}: {cheats} cheats, {report.programs} programs run (jail level {report.jail}), "
         f"{report.decisions} spoilt decisions checked directly, {report.seconds:.0f} s"
@@ -75,11 +78,31 @@ def print_report(report: Report, console: Console) -> None:
         console.print(Text("no finding: no cheat gained, none left a trace", style="bold green"))
 
 
-def _table(title: str, rows: Sequence[Row]) -> Table:
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for column in ("cheat" if rows and rows[0].part != "contract" else "check", "what it tries", "outcome"):
+def _checks(rows: Sequence[Row]) -> Table:
+    """What is checked once."""
+    table = Table(title="what the problem promises", title_justify="left", header_style="bold")
+    for column in ("check", "in full", "outcome"):
         table.add_column(column)
     for row in rows:
-        outcome = Text("FINDING", style="bold red") if row.finding else Text(row.outcome)
-        table.add_row(Text(row.name), Text(row.tries), outcome)
+        table.add_row(Text(row.name), Text(row.tries), _outcome(row))
     return table
+
+
+def _cheats(title: str, rows: Sequence[Row]) -> Table:
+    """A line for each cheat: its program in the jail, and its decisions asked of the evaluator directly."""
+    direct = {row.name: row for row in rows if row.part == "evaluator"}
+    table = Table(title=title, title_justify="left", header_style="bold")
+    table.add_column("cheat")
+    table.add_column("what it tries", no_wrap=True)
+    table.add_column("as a program in the jail", no_wrap=True)
+    if direct:
+        table.add_column("asked of the evaluator directly", no_wrap=True)
+    for row in rows:
+        if row.part == "program":
+            other = [_outcome(direct[row.name])] if row.name in direct else []
+            table.add_row(Text(row.name), Text(row.tries), _outcome(row), *other)
+    return table
+
+
+def _outcome(row: Row) -> Text:
+    return Text("FINDING", style="bold red") if row.finding else Text(row.outcome)

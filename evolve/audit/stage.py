@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import ast
-import copy
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from evolve.audit.honest import Profile, Sample
 from evolve.errors import EvaluatorError
 from evolve.evaluate import Evaluator, Scoring
-from evolve.jail import Level, encode_arguments
+from evolve.jail import Level, WireError, encode_arguments
 from evolve.problem import Problem
-from evolve.records import Candidate, Evaluation, Instance, Split, Status
+from evolve.records import Candidate, Evaluation, Instance, Split
 
 SIZES = 3  # sizes of instances, of each split
 TWINS = 2  # instances of a size: one's decision may pass for the other's
-CPU_S = 0.5  # that the honest seeds may take for the instances of a split, in all the runs of one cheat
-CHECK_S = 10.0  # that a check of one decision may take
+CPU_S = 0.25  # that a seed may take for the chosen instances of a split
+PATIENCE = 4.0  # times the problem's CPU limits: a trick costs time, and is to be judged by what it does
+CHECK_S = 10.0  # CPU seconds that a check of one decision may take
 TOLERANCE = 1e-9
 
 
@@ -32,7 +34,7 @@ class TooSlow(Exception):  # noqa: N818
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Ends what runs in it after some seconds, where that is possible: in the main thread of a Unix process.
+    """Ends what runs in it after some CPU seconds, where that is possible: in the main thread of a Unix process.
 
     Raises:
         TooSlow: the time is over.
@@ -41,16 +43,16 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
         return
 
-    def stop(number: int, frame: object) -> None:
-        raise TooSlow(f"it takes more than {seconds:g} s")
+    def stop(*_: object) -> None:
+        raise TooSlow(f"it takes more than {seconds:g} s of CPU")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class WatchedScoring(Scoring):
         self._places = places
 
     def objective(self, instance: Instance, decision: object) -> float:
-        kept = copy.deepcopy(decision)  # the check may change what it is given
+        kept = crossed(decision)  # the check may change what it is given
         try:
             with time_limit(CHECK_S):
                 objective = super().objective(instance, decision)
@@ -108,9 +110,9 @@ class Stage:
         self.splits = tuple(splits)
         self._minimum = minimum
         self.chosen = {split: _choose(problem.split(split)) for split in splits}
+        self.patient = patient(problem)
         self._open()
-        self._fit()
-        self.honest = self._seeds()
+        self.honest = self._fit()
         self.profile = Profile(self.samples)
         self.carriers = self._carriers()
 
@@ -162,31 +164,33 @@ class Stage:
         ]
 
     def _open(self) -> None:
-        splits = {split: tuple(i for _, i in self.instances(split)) for split in self.splits}
-        places = {id(i): (split, index) for split in self.splits for index, i in self.instances(split)}
-        self.evaluator = Evaluator(replace(self.problem, _splits=splits), self._minimum)
+        places: dict[int, tuple[Split, int]] = {}
+        splits: dict[Split, tuple[Instance, ...]] = {}
+        for split in self.splits:
+            instances = [self.patient.split(split)[index] for index in self.chosen[split]]
+            places |= {id(i): (split, index) for i, index in zip(instances, self.chosen[split], strict=True)}
+            splits[split] = tuple(instances)
+        self.evaluator = Evaluator(replace(self.patient, _splits=splits), self._minimum)
         self.scoring = WatchedScoring(self.evaluator.problem, places)
         self.evaluator.scoring = self.scoring
 
-    def _fit(self) -> None:
-        """Leaves the largest instances out while the baseline takes long for them."""
-        baseline = self.problem.seeds[self.problem.spec.score.baseline]
-        for split in self.splits:
-            while len(self.chosen[split]) > TWINS:
-                found = self.play(baseline, split)
-                if found.evaluation is None:
-                    raise EvaluatorError(found.fault)
-                if found.evaluation.cpu_s <= CPU_S:
-                    break
+    def _fit(self) -> dict[str, dict[Split, Played]]:
+        """What the seeds decide; the largest instances are left out while a seed takes long for them."""
+        while True:
+            honest = self._seeds()
+            slow = [split for split in self.splits if _cpu_s(honest, split) > CPU_S]
+            slow = [split for split in slow if len(self.chosen[split]) > TWINS]
+            if not slow:
+                return honest
+            for split in slow:
                 self.chosen[split] = self._without_largest(split)
-                self.evaluator.close()
-                self._open()
+            self.evaluator.close()
+            self._open()
 
     def _without_largest(self, split: Split) -> tuple[int, ...]:
         sizes = {index: _size(instance) for index, instance in self.instances(split)}
         largest = max(sizes.values())
-        kept = tuple(index for index, size in sizes.items() if size < largest)
-        return kept or tuple(sizes)[:TWINS]
+        return tuple(index for index, size in sizes.items() if size < largest) or tuple(sizes)[:TWINS]
 
     def _seeds(self) -> dict[str, dict[Split, Played]]:
         return {
@@ -209,13 +213,49 @@ class Stage:
         return found.score if found is not None else float("-inf")
 
 
+def crossed(value: Any) -> Any:
+    """A copy of a decision, as it comes out of the jail.
+
+    Raises:
+        WireError: it is of a type that does not.
+    """
+    frame = wire.encode(wire.ANSWER, value)
+    return wire.decode(frame[wire.HEADER.size :])[1]
+
+
 def place(split: Split, index: int) -> str:
     """An instance's unique name: the problem's own names need not be."""
     return f"{split}/{index}"
 
 
+def _cpu_s(honest: Mapping[str, Mapping[Split, Played]], split: Split) -> float:
+    """CPU seconds of the slowest seed on the chosen instances of a split."""
+    found = [by_split[split].evaluation for by_split in honest.values()]
+    return max(evaluation.cpu_s if evaluation is not None else 0.0 for evaluation in found)
+
+
+def patient(problem: Problem) -> Problem:
+    """The problem with longer CPU limits, and otherwise the same."""
+    limits = problem.spec.limits
+    longer = msgspec.structs.replace(
+        limits, cpu_s=PATIENCE * limits.cpu_s, load_s=PATIENCE * limits.load_s, train_share=1.0
+    )
+    splits = {
+        split: tuple(
+            instance if instance.cpu_s is None else replace(instance, cpu_s=PATIENCE * instance.cpu_s)
+            for instance in problem.split(split)
+        )
+        for split in Split
+    }
+    return replace(problem, spec=msgspec.structs.replace(problem.spec, limits=longer), _splits=splits)
+
+
 def _size(instance: Instance) -> int:
-    return len(encode_arguments(list(instance.arguments.values())))
+    try:
+        return len(encode_arguments(list(instance.arguments.values())))
+    except WireError as error:
+        text = f"an argument of {instance.name} cannot be handed to a program: it holds {error}"
+        raise EvaluatorError(text) from None
 
 
 def _choose(instances: Sequence[Instance]) -> tuple[int, ...]:
@@ -243,5 +283,9 @@ def problem_files(problem: Problem) -> list[Path]:
 
 def refusal(evaluation: Evaluation) -> str:
     """A status with its feedback, short and on one line."""
+    if evaluation.ok:
+        return "no gain"
     text = " ".join(evaluation.feedback.split())
-    return f"refused: {evaluation.status}: {text}" if evaluation.status is not Status.OK else "no gain"
+    where, _, what = text.partition(": ")
+    text = what if where.startswith(("instance ", "an instance ")) else text
+    return f"{evaluation.status}: {text.partition(', in audit_')[0]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evolve.audit import answers, behaviours, contract, corruptions, pristine
@@ -25,12 +25,11 @@ GROUP = 25  # cheats between two looks at honest scores and the problem's files
 
 @dataclass(frozen=True)
 class Cheat:
-    """kit: the file that holds it. modules: what it needs. once: it costs seconds, one run is enough."""
+    """kit: the file that holds it. once: it costs seconds, one run is enough."""
 
     name: str
     kit: str
     tries: str
-    modules: tuple[str, ...] = ()
     once: bool = False
 
 
@@ -38,9 +37,9 @@ def cheats() -> list[Cheat]:
     """All cheating programs, by what they do."""
     return [
         *(Cheat(name, "answers", tries) for name, (tries, _) in answers.TRICKS.items()),
-        *(Cheat(name, "corruptions", "its honest decision, spoilt") for name in corruptions.CORRUPTIONS),
+        *(Cheat(name, "corruptions", tries) for name, (tries, _) in corruptions.CORRUPTIONS.items()),
         *(
-            Cheat(name, "behaviours", tries, behaviours.MODULES, name in behaviours.SLOW)
+            Cheat(name, "behaviours", tries, name in behaviours.SLOW)
             for name, (tries, _) in behaviours.TRICKS.items()
         ),
     ]
@@ -88,28 +87,26 @@ class _Programs:
                 cheat.kit,
                 cheat.name,
                 self._facts(seed, split),
-                cheat.modules,
+                behaviours.MODULES if cheat.kit == "behaviours" else ("numpy",),
             )
             outcome, finding = self._play(number, program, seed, split)
             if finding:
-                return Row("program", cheat.name, cheat.tries, outcome, f"{finding} (around '{seed}', {split})")
+                text = f"{finding} (around '{seed}', {split})"
+                return Row("program", cheat.name, cheat.tries, outcome, text, cheat.kit)
             outcomes.append(outcome)
-        return Row("program", cheat.name, cheat.tries, outcomes[0])
+        return Row("program", cheat.name, cheat.tries, outcomes[0], kit=cheat.kit)
 
     def _places(self, cheat: Cheat) -> Iterator[tuple[str, Split]]:
-        """Around which seeds, and on which splits: what a program does to its process depends on neither."""
-        carriers, splits = self.stage.carriers, self.stage.splits
-        if cheat.once:
-            yield carriers[0], splits[0]
-            return
-        for seed in carriers if cheat.kit != "behaviours" else carriers[:1]:
-            for split in splits:
-                yield seed, split
+        """Around which seeds, and on which splits: the baseline on the first, the best seed on the last."""
+        yield self.stage.carriers[0], self.stage.splits[0]
+        other = self.stage.carriers[-1], self.stage.splits[-1]
+        if not cheat.once and other != (self.stage.carriers[0], self.stage.splits[0]):
+            yield other
 
     def _facts(self, seed: str, split: Split) -> dict[str, Any]:
         problem = self.stage.problem
         claims = self.stage.claims(seed, split)
-        sleep = 1.5 * wall_limit(problem.spec.limits.cpu_s)
+        sleep = 1.5 * wall_limit(self.stage.patient.spec.limits.cpu_s)
         return self.watch.facts() | {
             "claims": claims,
             "frames": frames(claims[0]),
@@ -135,7 +132,9 @@ class _Programs:
         if found.evaluation is None:
             return "the run stops", f"it stops the run: {found.fault}"
         if self.watch.token in found.evaluation.feedback:
-            return "a leak", found.evaluation.feedback.partition(self.watch.token)[2].partition(", in ")[0].strip()
+            return "a leak", found.evaluation.feedback.partition(self.watch.token)[2].partition(", in ")[
+                0
+            ].strip()
         if not found.evaluation.feedback.replace("\n", "").isprintable():
             return "control characters", "its control characters reach the feedback, and with it the terminal"
         return refusal(found.evaluation), self._gained(number, found, honest)
@@ -177,10 +176,10 @@ class _Programs:
 
     def _verdict(self, row: Row, taken: Taken, fresh: float | str) -> Row:
         if isinstance(fresh, float) and abs(fresh - taken.objective) <= TOLERANCE * max(1.0, abs(fresh)):
-            return Row(row.part, row.name, row.tries, "no trick: a better valid decision", row.finding)
+            return replace(row, outcome="no trick: a better valid decision")
         name = self.stage.problem.split(taken.split)[taken.index].name
         text = f"its decision for {name} scored {taken.objective:.9g}; the same as plain data: {fresh}"
-        return Row(row.part, row.name, row.tries, row.outcome, row.finding or text)
+        return replace(row, finding=row.finding or text)
 
 
 def _objectives(played: Played) -> object:
@@ -214,7 +213,9 @@ def audit(
     try:
         stage = Stage(problem, minimum, splits)
     except EvaluatorError as error:
-        row = Row("contract", "the baseline can be scored", "everything is measured against it", "", str(error))
+        row = Row(
+            "contract", "the baseline can be scored", "everything is measured against it", "", str(error)
+        )
         return Report(problem.name, "", (row,), 0, 0, time.monotonic() - start)
     with stage, Watch(problem_files(problem)) as watch:
         rows = []

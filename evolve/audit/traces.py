@@ -74,7 +74,7 @@ class Watch:
             "port": self._server.getsockname()[1],
             "python": os.path.realpath(sys.executable),
             "folders": [str(folder) for folder in self._folders()],
-            "files": [name for name in _stamps(self._files)][:20],
+            "files": list(_stamps(self._files))[:20],
         }
 
     def traces(self) -> list[str]:
@@ -93,15 +93,14 @@ class Watch:
     def changed_files(self) -> list[str]:
         """The problem's files that changed since `settle`."""
         now = _stamps(self._files)
-        return sorted(
-            name for name in {*now, *self._stamps} if now.get(name) != self._stamps.get(name)
-        )
+        return sorted(name for name in {*now, *self._stamps} if now.get(name) != self._stamps.get(name))
 
     def _folders(self) -> list[Path]:
         own = [path if path.is_dir() else path.parent for path in self._files]
         package = Path(__file__).parent
-        places = [self._scene.name, tempfile.gettempdir(), "/dev/shm", "/var/tmp", Path.home(), Path.cwd()]
-        return [path for path in dict.fromkeys([*map(Path, places), *own, package]) if path.is_dir()]
+        shared = [Path(name) for name in (self._scene.name, tempfile.gettempdir(), "/dev/shm", "/var/tmp")]
+        places = dict.fromkeys([*shared, Path.home(), Path.cwd(), *own, package])
+        return [path for path in places if path.is_dir()]
 
     def _left_files(self) -> list[str]:
         found = []
