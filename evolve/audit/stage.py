@@ -16,7 +16,7 @@ import msgspec
 from evolve.audit.honest import Profile, Sample
 from evolve.errors import EvaluatorError
 from evolve.evaluate import Evaluator, Scoring
-from evolve.jail import Level, WireError, encode_arguments
+from evolve.jail import Level, WireError, encode_arguments, wire
 from evolve.problem import Problem
 from evolve.records import Candidate, Evaluation, Instance, Split
 
