@@ -1,7 +1,13 @@
 """`evolve audit`: finds holes that were planted in an evaluator, and none in a sound one."""
 
 import json
+import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +15,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from evolve import audit, problem
-from evolve.audit import answers, behaviours, corruptions
+from evolve.audit import answers, behaviours, contract, corruptions
 from evolve.audit.honest import Profile, Sample
-from evolve.audit.suite import cheats
+from evolve.audit.hostile import Assault
+from evolve.audit.stage import Stage, problem_files
+from evolve.audit.suite import Programs, cheats
+from evolve.audit.traces import Watch
 from evolve.cli import main
 from evolve.records import Split
 from tests.jail_tools import strong
@@ -33,10 +42,25 @@ def planted(small_folder: Path, tmp_path: Path, *edits: tuple[str, str], file: s
     return folder
 
 
-def findings(folder: Path, part: str = "") -> dict[str, str]:
-    """Findings by the name of the check or cheat, on train alone."""
-    report = audit.audit(problem.load(str(folder)), "rlimits", (Split.TRAIN,))
-    return {row.name: row.finding for row in report.findings if row.part.startswith(part)}
+def asked_directly(folder: Path) -> dict[str, str]:
+    """Findings of the direct attack on the evaluator, by the name of the cheat, on train alone."""
+    with Stage(problem.load(str(folder)), "rlimits", (Split.TRAIN,)) as stage:
+        return {row.name: row.finding for row in Assault(stage).rows() if row.finding}
+
+
+def checked(folder: Path, name: str) -> str:
+    """What a check of the problem's promises finds."""
+    with Stage(problem.load(str(folder)), "rlimits", (Split.TRAIN,)) as stage:
+        return contract.row(stage, name).finding
+
+
+def played(folder: Path, *names: str) -> dict[str, str]:
+    """Findings of cheating programs, by name, on train alone."""
+    chosen = problem.load(str(folder))
+    with Stage(chosen, "rlimits", (Split.TRAIN,)) as stage, Watch(problem_files(chosen)) as watch:
+        some = [cheat for cheat in cheats() if cheat.name in names]
+        rows = Programs(stage, watch, print).rows(some)
+        return {row.name: row.finding for row in rows if row.finding}
 
 
 RANGE = "if type(job) is not int or not 0 <= job < n:"
@@ -70,7 +94,7 @@ HOLES = {
             ("    p, w =", "    if isinstance(parsed, float):\n        return parsed\n    p, w ="),
         ],
         "a dict with its score",
-        "it has the keys score",
+        "it has an entry at ['score'], where no seed's decision has one",
     ),
     "takes arguments from the decision": (
         [
@@ -104,15 +128,21 @@ HOLES = {
 @pytest.mark.parametrize("hole", HOLES)
 def test_a_planted_hole_is_found(small_folder: Path, tmp_path: Path, hole: str) -> None:
     edits, cheat, text = HOLES[hole]
-    found = findings(planted(small_folder, tmp_path, *edits), "evaluator")
+    found = asked_directly(planted(small_folder, tmp_path, *edits))
     assert cheat in found
     assert text in found[cheat]
 
 
 def test_a_hole_is_found_by_a_program_in_the_jail_too(small_folder: Path, tmp_path: Path) -> None:
-    found = findings(planted(small_folder, tmp_path, (TWICE, "if False:")), "program")
+    folder = planted(small_folder, tmp_path, (TWICE, "if False:"))
+    found = played(folder, "an entry twice, another missing", "two entries swapped", "a score")
+    assert set(found) == {"an entry twice, another missing"}
     assert "is there twice" in found["an entry twice, another missing"]
     assert "around 'arrival', train" in found["an entry twice, another missing"]
+
+
+def test_control_characters_that_an_evaluator_quotes_do_not_reach_the_feedback(small_folder: Path) -> None:
+    assert played(small_folder, "one entry becomes control characters", "raises control characters") == {}
 
 
 def test_an_evaluator_that_remembers_changes_later_scores(small_folder: Path, tmp_path: Path) -> None:
@@ -120,20 +150,21 @@ def test_an_evaluator_that_remembers_changes_later_scores(small_folder: Path, tm
     old = "    return float(np.dot(w[parsed], np.cumsum(p[parsed])))"
     drift = "    LOG.append(1)\n    return float(np.dot(w[parsed], np.cumsum(p[parsed]))) + len(LOG)"
     folder = planted(small_folder, tmp_path, (old, drift), ("class Invalid", "LOG = []\n\n\nclass Invalid"))
-    found = findings(folder)
-    assert "when it is asked again" in found["objectives are always the same"]
-    assert "scores differently on train" in found["an honest program again"]
+    assert "when it is asked again" in checked(folder, "objectives are always the same")
+    assert "scores differently on train" in played(folder, "a score")["an honest program again"]
 
 
 def test_an_evaluator_that_changes_the_instance_is_found(small_folder: Path, tmp_path: Path) -> None:
     folder = planted(small_folder, tmp_path, (HEAD, HEAD + '    instance.arguments["p"].sort()\n'))
-    assert "changes the instance" in findings(folder, "contract")["checking changes nothing"]
+    assert "changes the instance" in checked(folder, "checking changes nothing")
 
 
 def test_a_bound_that_a_seed_beats_is_found(small_folder: Path, tmp_path: Path) -> None:
-    edit = ("bound=smith(p, w)", "bound=smith(p, w) * 1.05")
-    found = findings(planted(small_folder, tmp_path, edit, file="instances.py"))
-    assert "better than the bound" in " ".join(found.values())
+    edit = ("bound=smith(p, w)", "bound=smith(p, w) * 3")
+    report = audit.audit(
+        problem.load(str(planted(small_folder, tmp_path, edit, file="instances.py"))), "rlimits"
+    )
+    assert ["better than the bound" in row.finding for row in report.findings] == [True]
 
 
 def test_splits_that_share_instances_are_found(small_folder: Path, tmp_path: Path) -> None:
@@ -142,21 +173,24 @@ def test_splits_that_share_instances_are_found(small_folder: Path, tmp_path: Pat
     text = (folder / "instances.py").read_text()
     text = text.replace('"validation": (10, 20, 40)', '"validation": (8, 12, 20, 30)')
     (folder / "instances.py").write_text(text)
-    assert "no result on validation shows anything" in findings(folder)["splits share no instance"]
+    assert "no result on validation shows anything" in checked(folder, "splits share no instance")
 
 
-def test_a_generator_that_gives_other_instances_each_time_is_found(small_folder: Path, tmp_path: Path) -> None:
+def test_a_generator_that_gives_other_instances_each_time_is_found(
+    small_folder: Path, tmp_path: Path
+) -> None:
     edit = ("np.random.default_rng(SEEDS[split])", "np.random.default_rng()")
-    found = findings(planted(small_folder, tmp_path, edit, file="instances.py"))
-    assert "other instances when it is called again" in found["instances are always the same"]
+    folder = planted(small_folder, tmp_path, edit, file="instances.py")
+    assert "other instances when it is called again" in checked(folder, "instances are always the same")
 
 
 def test_what_a_better_valid_decision_gains_is_no_finding(small: problem.Problem) -> None:
     """The reverse of a weak order may be a better order."""
-    report = audit.audit(small, "rlimits", (Split.TRAIN,))
-    better = [row for row in report.rows if row.outcome == "no trick: a better valid decision"]
-    assert better
-    assert not [row for row in report.findings if row.part != "program"]
+    with Stage(small, "rlimits", (Split.TRAIN,)) as stage, Watch([small.folder]) as watch:
+        rows = Programs(stage, watch, print).rows(
+            [cheat for cheat in cheats() if cheat.name == "sorted by text"]
+        )
+    assert [(row.outcome, row.finding) for row in rows] == [("no trick: a better valid decision", "")]
 
 
 @strong
@@ -180,6 +214,52 @@ def test_there_are_many_cheats_and_each_says_what_it_tries() -> None:
     assert {cheat.kit for cheat in suite} == {"answers", "corruptions", "behaviours"}
     assert set(behaviours.SLOW) <= set(behaviours.TRICKS)
     assert not set(answers.TRICKS) & set(behaviours.TRICKS)
+
+
+# -- traces -----------------------------------------------------------------------------------------------
+
+
+def test_each_trace_is_seen_once_and_cleared(tmp_path: Path) -> None:
+    with Watch([tmp_path]) as watch:
+        facts = watch.facts()
+        assert watch.traces() == []
+        (tmp_path / facts["token"]).touch()
+        socket.create_connection(("127.0.0.1", facts["port"])).close()
+        os.kill(os.getpid(), signal.SIGURG)
+        descriptor = os.open(os.devnull, os.O_RDONLY)
+        sleeper = subprocess.Popen(["sleep", "60"])
+        found = " ".join(watch.traces())
+        again = watch.traces()
+        sleeper.kill()
+        sleeper.wait()
+        os.close(descriptor)
+    for word in ("a file is left", "a connection", "a signal", "1 descriptors", "a process is left"):
+        assert word in found
+    assert again == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_daemon_is_found_by_its_name_wherever_it_hangs(tmp_path: Path) -> None:
+    with Watch([tmp_path]) as watch:
+        renamed = (
+            "import ctypes, sys, time; ctypes.CDLL(None).prctl(15, sys.argv[1].encode()); time.sleep(60)"
+        )
+        command = [sys.executable, "-c", renamed, watch.daemon]
+        daemon = subprocess.Popen(command)
+        while Path(f"/proc/{daemon.pid}/comm").read_text().strip() != watch.daemon:
+            time.sleep(0.01)
+        watch.settle()  # as if it were no descendant
+        assert watch.traces() == ["a process is left"]
+        assert daemon.wait(10) != 0, "it was killed"
+
+
+def test_a_changed_file_of_the_problem_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "evaluator.py"
+    path.write_text("x = 1\n")
+    with Watch([tmp_path]) as watch:
+        assert watch.changed_files() == []
+        path.write_text("x = 22\n")
+        assert watch.changed_files() == [str(path)]
 
 
 # -- what an honest decision looks like -------------------------------------------------------------------

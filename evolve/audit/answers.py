@@ -248,7 +248,7 @@ FOREIGN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "an array of objects": ("pickled otherwise", lambda s: s.reach("numpy").array([print], dtype=object)),
     "a structured array": ("an array with a field 'score'", _strange),
     "a masked array": ("an array whose values are hidden", _masked),
-    "a matrix": ("numpy.matrix", lambda s: s.reach("numpy").matrix([[0, 1]])),
+    "an array of records": ("numpy.recarray", lambda s: s.reach("numpy").recarray(2, dtype="i8")),
     "dates": ("an array of datetime64", lambda s: s.reach("numpy").zeros(3, dtype="M8[s]")),
 }
 

@@ -25,7 +25,8 @@ _audit_import = print.__self__.__import__
 
 
 def _audit_reach(name):
-    return _audit_import(name, fromlist=("*",))
+    _audit_import(name)
+    return _audit_import("sys").modules[name]
 
 
 class _AuditScene:

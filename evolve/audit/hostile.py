@@ -22,8 +22,9 @@ from evolve.jail import WireError
 from evolve.records import Split
 
 ROUNDS = 8  # draws of each corruption, for each honest decision
-BUDGET_S = 3.0  # CPU seconds for the rounds after the first, and again for the pairs
+BUDGET_S = 2.0  # CPU seconds for the rounds after the first, and again for the pairs
 PAIRS = 2000
+FEW = 6  # instances suffice for an answer that has little to do with them
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Assault:
 
     def _answer(self, trick: Callable[[Any], Any]) -> _Tally:
         tally = _Tally()
-        for honest in self._honest:
+        for honest in self._honest[:: max(1, len(self._honest) // FEW)]:
             self._try(tally, honest, partial(trick, self._scene(honest)))
         return tally
 

@@ -58,7 +58,7 @@ class _Suspect:
     taken: Taken
 
 
-class _Programs:
+class Programs:
     """Plays the cheating programs on a stage, under watch."""
 
     def __init__(self, stage: Stage, watch: Watch, advance: Callable[[str], None]) -> None:
@@ -69,9 +69,10 @@ class _Programs:
         self.suspects: list[_Suspect] = []
         self._keys = spoken_keys(stage.problem)
 
-    def rows(self) -> list[Row]:
+    def rows(self, suite: Sequence[Cheat]) -> list[Row]:
+        """A row for each cheat, and one for whatever of the honest side changed meanwhile."""
         rows: list[Row] = []
-        for number, cheat in enumerate(cheats()):
+        for number, cheat in enumerate(suite):
             self.advance(cheat.name)
             rows.append(self._row(len(rows), cheat))
             if number % GROUP == GROUP - 1:
@@ -226,8 +227,8 @@ def audit(
         assault = Assault(stage)
         rows += assault.rows()
         watch.settle()
-        programs = _Programs(stage, watch, advance)
-        rows += programs.rows()
+        programs = Programs(stage, watch, advance)
+        rows += programs.rows(cheats())
         level = str(stage.evaluator.jail.level)
     seconds = time.monotonic() - start
     return Report(problem.name, level, tuple(rows), programs.played, assault.asked, seconds)
