@@ -108,8 +108,10 @@ def _repeated(stage: Stage) -> str:
 def _untouched(stage: Stage) -> str:
     """`check` and `objective` change neither the instance nor, for honest decisions, the decision."""
     evaluator = stage.problem.evaluator
+    # fresh ones: what an evaluator does to an instance once, it has done already to those of the stage
+    fresh = {split: _generate(stage.problem, split) for split in stage.splits}
     for split, taken in _carried(stage):
-        instance = stage.problem.split(split)[taken.index]
+        instance = fresh[split][taken.index]
         decision = crossed(taken.value)
         before = pickle.dumps((dict(instance.arguments), dict(instance.facts), decision))
         evaluator.objective(instance, evaluator.check(instance, decision))
