@@ -18,11 +18,11 @@ from evolve.jail import encode_arguments
 from evolve.problem import Problem
 from evolve.records import Instance, Split, Status
 
-SEEDS_S = 5.0  # CPU
+SEEDS_S = 2.0  # CPU
 
 
 def _seeds(stage: Stage) -> str:
-    """No seed is invalid, crashes or beats a bound; on all instances for as many seeds as 5 CPU s allow."""
+    """No seed is invalid, crashes or beats a bound; on all instances for as many seeds as 2 CPU s allow."""
     left = SEEDS_S
     names = list(dict.fromkeys([*stage.carriers, *stage.honest]))
     with Evaluator(stage.patient, stage.evaluator.jail.level) as evaluator:

@@ -22,7 +22,7 @@ from evolve.jail import WireError
 from evolve.records import Split
 
 ROUNDS = 8  # draws of each corruption, for each honest decision
-BUDGET_S = 2.0  # CPU seconds for the rounds after the first, and again for the pairs
+BUDGET_S = 1.0  # CPU seconds for the rounds after the first, and again for the pairs
 PAIRS = 2000
 FEW = 6  # instances suffice for an answer that has little to do with them
 
