@@ -263,6 +263,39 @@ def new(directory: Path) -> None:
     )
 
 
+@_command("evolve audit smtt\nevolve audit my_problem --split train --json")
+@click.argument("problem")
+@click.option(
+    "--split", "splits", type=click.Choice(["train", "validation"]), multiple=True, help="[default: both]"
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="jail.minimum=LEVEL accepts a weaker jail."
+)
+@json_option
+def audit(problem: str, splits: tuple[str, ...], overrides: tuple[str, ...], as_json: bool) -> None:
+    """Attack a problem's evaluator with cheating programs made from its contract. Exit code 1 on a finding.
+
+    A finding is a cheat that scores better than the same program without the trick, that stops the run, or that
+    leaves a trace. PROBLEM is a problem folder, or the bare name of a bundled problem.
+    """
+    from evolve import audit as audits
+    from evolve import problem as problems
+    from evolve import settings
+    from evolve.records import Split
+
+    resolved = settings.resolve(problem, {}, overrides)
+    loaded = problems.load(problem)
+    chosen = [Split(split) for split in splits or ("train", "validation")]
+    with _progress(audits.steps()) as advance:
+        report = audits.audit(loaded, resolved.jail.minimum, chosen, advance)
+    if as_json:
+        _print_json(report.facts())
+    else:
+        audits.print_report(report, _console())
+    if report.findings:
+        sys.exit(FINDING)
+
+
 @_command("evolve show latest\nevolve show latest 3f2a")
 @click.argument("run")
 @click.argument("candidate", required=False)

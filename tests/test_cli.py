@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from evolve.cli import main
 
 COMMANDS = ["run", "resume", "evaluate", "baselines", "problems", "new"]
-COMMANDS += ["show", "lineage", "diff", "publish", "compare", "mlflow", "doctor"]
+COMMANDS += ["audit", "show", "lineage", "diff", "publish", "compare", "mlflow", "doctor"]
 
 
 def call(*arguments: object) -> Result:

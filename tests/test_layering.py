@@ -15,7 +15,7 @@ LAYERS = [
     {"evaluate"},
     {"search"},
     {"run"},
-    {"table", "doctor", "publish", "compare"},
+    {"table", "doctor", "publish", "compare", "audit"},
     {"review", "observers", "compare_report"},
     {"cli"},
 ]
