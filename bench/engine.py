@@ -116,7 +116,7 @@ def main() -> None:
     }
     resolved = settings.resolve(options.problem, given)
     child = empty_child_ms(load(options.problem))
-    window = max(100, options.evaluations // 20)
+    window = max(100, options.evaluations // 2000 * 100)
     meter = Meter(100)
     with tempfile.TemporaryDirectory() as folder:
         running = run.start(Path(folder) / "run", resolved, [meter])
