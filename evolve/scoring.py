@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, SupportsFloat
-
-import numpy as np
 
 from evolve.errors import EvaluatorError
 from evolve.jail import Answer, Failure, Session
@@ -111,7 +110,7 @@ class Scoring:
             raise
         except Exception as error:  # foreign code: any other exception is the evaluator's own fault
             raise EvaluatorError(self._fault(instance, f"raised {type(error).__name__}: {error}")) from error
-        if not np.isfinite(value):
+        if not math.isfinite(value):
             raise EvaluatorError(self._fault(instance, f"gave the {what} {value}"))
         return value
 

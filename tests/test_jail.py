@@ -17,7 +17,7 @@ import pytest
 from evolve.errors import JailError
 from evolve.jail import Jail, Level, Limits, encode_arguments
 from evolve.records import Status
-from tests.jail_tools import LIMITS, TOOLS, ask, gone, healthy, levels_here, open_session, parent
+from tests.jail_tools import LIMITS, TOOLS, ask, gone, healthy, levels_here, open_session, parent, strong
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +211,42 @@ def test_a_zygote_killed_under_a_candidate_is_no_fault_of_the_candidate() -> Non
         with pytest.raises(JailError, match="zygote died"):
             next(session.ask([encode_arguments([1])], [0.3]))
         assert healthy(jail)
+
+
+def offspring(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@strong
+def test_the_next_candidates_process_is_forked_ahead_and_does_not_outlive_the_jail() -> None:
+    with Jail(LIMITS) as jail:
+        with open_session(jail, "def f(x): return x") as session:
+            assert next(session.ask([encode_arguments([1])], [0.3])).value == 1
+            running = session._process.pid
+            (spare,) = set(offspring(parent(running))) - {running}
+        with open_session(jail, "def f(x): return x") as session:
+            assert session._process.pid == spare
+    assert gone(spare)
+
+
+@strong
+def test_a_process_that_is_killed_while_it_waits_for_its_program_is_replaced_silently() -> None:
+    with Jail(LIMITS) as jail:
+        session = open_session(jail, "def f(x): return x")
+        assert next(session.ask([encode_arguments([1])], [0.3])).value == 1
+        running = session._process.pid
+        (spare,) = set(offspring(parent(running))) - {running}
+        os.kill(spare, signal.SIGKILL)
+        assert gone(spare)
+        session.close()
+        assert healthy(jail)
+        assert healthy(jail)
+
+
+def test_no_process_waits_where_a_candidate_could_reach_it() -> None:
+    with Jail(LIMITS, level=Level.RLIMITS) as jail, open_session(jail, "def f(x): return x") as session:
+        assert next(session.ask([encode_arguments([1])], [0.3])).value == 1
+        assert offspring(parent(session._process.pid)) == [session._process.pid]
 
 
 SUPERVISOR = """

@@ -1,13 +1,14 @@
-"""The jail: one warm zygote, and a session a candidate."""
+"""The jail: one warm zygote, a session a candidate, and the next candidate's process forked ahead."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Mapping
 
 from evolve.errors import JailError
 from evolve.jail import wire
-from evolve.jail.launch import Zygote, ZygoteError
+from evolve.jail.launch import Process, Zygote, ZygoteError
 from evolve.jail.level import Level, Limits
 from evolve.jail.pipe import Pipe
 from evolve.jail.probe import strongest
@@ -37,6 +38,7 @@ class Jail:
         self.level = level or strongest(minimum)
         self._zygote: Zygote | None = None
         self._session: Session | None = None
+        self._spare: socket.socket | None = None  # our end to a child that was forked ahead
 
     def __enter__(self) -> Jail:
         return self
@@ -77,17 +79,47 @@ class Jail:
     def _start(self, frame: bytes) -> Session:
         if self._zygote is None:
             self._zygote = Zygote(self.limits, self.level)
+        channel, process = self._child(self._zygote)
+        session = Session(self._zygote, process, Pipe(channel, self.limits.answer_bytes), self.limits, frame)
+        # The next child is forked while this one works. Not where a program could reach another process.
+        if self.level.filters:
+            with contextlib.suppress(ZygoteError):  # the session will tell
+                self._fork_ahead(self._zygote)
+        return session
+
+    def _child(self, zygote: Zygote) -> tuple[socket.socket, Process]:
+        """A child that waits for its program, and our end of its channel."""
+        while True:
+            if self._spare is None:
+                self._fork_ahead(zygote)
+            channel, self._spare = self._spare, None
+            assert channel is not None
+            try:
+                process = zygote.take()
+                if not process.ended(0):
+                    return channel, process
+                zygote.reap()  # killed while it waited, most likely for want of memory
+            except ZygoteError:
+                channel.close()
+                raise
+            process.close()
+            channel.close()
+
+    def _fork_ahead(self, zygote: Zygote) -> None:
         ours, theirs = socket.socketpair()
         try:
-            process = self._zygote.start(theirs)
+            zygote.prepare(theirs)
         except ZygoteError:
             ours.close()
             raise
         finally:
             theirs.close()
-        return Session(self._zygote, process, Pipe(ours, self.limits.answer_bytes), self.limits, frame)
+        self._spare = ours
 
     def _stop(self) -> None:
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None

@@ -133,9 +133,14 @@ def _site_folders(imports: tuple[str, ...]) -> list[str]:
 
 
 class Zygote:
-    """The warm process; `start` forks a child, `reap` ends it. One child at a time, one thread."""
+    """The warm process; `start` forks a child, `reap` ends the oldest. One thread.
+
+    A child may be forked ahead, while another runs: `prepare`, then `take`.
+    """
 
     def __init__(self, limits: Limits, level: Level) -> None:
+        self._asked = False  # for a child that nobody has heard of yet
+        self._prepared: Process | None = None
         self.control, theirs = socket.socketpair()
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the zygote)
         try:
@@ -197,8 +202,41 @@ class Zygote:
         Raises:
             ZygoteError: the zygote is gone.
         """
+        self.prepare(channel)
+        return self.take()
+
+    def prepare(self, channel: socket.socket) -> None:
+        """Has a child forked, and does not wait for it.
+
+        Raises:
+            ZygoteError: the zygote is gone.
+        """
         try:
             socket.send_fds(self.control, [b"S"], [channel.fileno()])
+        except OSError as error:
+            self.control.close()
+            raise ZygoteError(str(error)) from error
+        self._asked = True
+
+    def take(self) -> Process:
+        """The child that `prepare` asked for.
+
+        Raises:
+            ZygoteError: the zygote is gone.
+        """
+        self._settle()
+        process, self._prepared = self._prepared, None
+        assert process is not None, "take without prepare"
+        return process
+
+    def _settle(self) -> None:
+        """Hears of the child that was asked for, if there is one."""
+        if self._asked:
+            self._asked = False
+            self._prepared = self._hear()
+
+    def _hear(self) -> Process:
+        try:
             reply, descriptors, _, _ = socket.recv_fds(self.control, STARTED.size, 1)
         except OSError as error:
             self.control.close()
@@ -211,11 +249,12 @@ class Zygote:
         return Process(STARTED.unpack(reply)[0], descriptors[0] if descriptors else None)
 
     def reap(self) -> Usage:
-        """Kills what is left of the child and returns what it used.
+        """Kills what is left of the oldest child and returns what it used.
 
         Raises:
             ZygoteError: the zygote is gone, and the child with it.
         """
+        self._settle()  # replies come in the order of the requests
         try:
             self.control.sendall(b"R")
             reply = self.control.recv(REAPED.size, socket.MSG_WAITALL)
@@ -229,6 +268,8 @@ class Zygote:
 
     def close(self) -> None:
         """Ends the zygote and whatever it has running."""
+        if self._prepared is not None:
+            self._prepared.close()
         self.control.close()
         try:
             self.process.wait(2)

@@ -68,10 +68,11 @@ class Pipe:
             WireError: a frame announces more than an answer may have.
         """
         bodies: list[bytes] = []
-        start, head = 0, wire.HEADER.size
-        while len(bodies) < count and (end := self._frame_end(start)):
-            bodies.append(bytes(self._inbox[start + head : end]))
-            start = end
+        start, head, here = 0, wire.HEADER.size, memoryview(self._inbox)
+        with here:
+            while len(bodies) < count and (end := self._frame_end(start)):
+                bodies.append(bytes(here[start + head : end]))
+                start = end
         del self._inbox[:start]
         return bodies
 

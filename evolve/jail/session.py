@@ -22,7 +22,7 @@ from evolve.records import Status, Value
 
 TEXT = 2000  # characters of feedback
 NAP_S = 0.012  # answers to questions written ahead are taken several at a time: each look costs
-START_S = 0.002  # no process has confined itself and loaded a program before that
+START_S = 0.0005  # no process has loaded a program before that
 _CLAIMS = frozenset({Status.INVALID, Status.CRASHED, Status.OUT_OF_MEMORY, Status.FORBIDDEN})
 
 

@@ -33,6 +33,7 @@ import signal
 import socket
 import struct
 import warnings
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -205,15 +206,15 @@ def _reap(control: socket.socket, settings: Configuration, pid: int) -> None:
 
 
 def _loop(control: socket.socket, settings: Configuration) -> None:
-    pid = 0
+    children: deque[int] = deque()  # the one that runs, and one that waits for its program
     while True:
         order, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not order:
             return  # the supervisor closed its end, or died; a child of ours dies with us
         if order == b"S":
-            pid = _start(control, settings, descriptors[0])
+            children.append(_start(control, settings, descriptors[0]))
         else:
-            _reap(control, settings, pid)
+            _reap(control, settings, children.popleft())
 
 
 def main(arguments: list[str]) -> None:
