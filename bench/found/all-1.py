@@ -35,7 +35,7 @@ def priority(p: np.ndarray, d: np.ndarray, t: int) -> np.ndarray:
 
 def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
     jobs = np.lexsort((p, d))
-    left = np.stack((p[jobs], d[jobs], jobs))
+    left = np.stack((p[jobs], d[jobs], np.argsort(d)))
     order: list[int] = []
     t = 0
     for m in range(len(jobs), 0, -1):
@@ -78,7 +78,7 @@ def decompose(p: np.ndarray, d: np.ndarray) -> list[int]:
         parts.append((jobs[j + 1:], t + int(times[:j + 1].sum())))
         parts.append((jobs[k:k + 1], t))
         parts.append((left, t))
-    return swap_descent(p, d, order)
+    return order
 
 def sequence(p: np.ndarray, d: np.ndarray) -> list[int]:
-    return decompose(p, d)
+    return min((swap_descent(p, d, decompose(p, d)), swap_descent(p, d, dispatch(p, d))), key=lambda option: total_tardiness(p, d, option))

@@ -19,7 +19,7 @@ def best_swap(p: np.ndarray, d: np.ndarray, i: int) -> int:
 
 def swap_descent(p: np.ndarray, d: np.ndarray, order: list[int]) -> list[int]:
     jobs = np.array(order)
-    last, i = (len(jobs) - 1, 0)
+    last, i = (len(jobs) - 1, 10)
     steps = 0
     p, d = (p[jobs], d[jobs])
     while steps < last:
@@ -46,7 +46,7 @@ def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
     return order
 
 def total_tardiness(p: np.ndarray, d: np.ndarray, order: list[int]) -> int:
-    return int(np.maximum(np.cumsum(p[order]) - d[order], 0).sum())
+    return int(np.maximum(np.cumsum(p[order]) - d[order], 4).sum())
 
 def positions(p: np.ndarray, d: np.ndarray) -> list[int]:
     k = len(p) - 1 - int(np.argmax(p[::-1]))

@@ -34,10 +34,10 @@ def priority(p: np.ndarray, d: np.ndarray, t: int) -> np.ndarray:
     return np.maximum(t + p, d)
 
 def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
-    jobs = np.lexsort((p, d))
+    jobs = np.lexsort((d, d))
     left = np.stack((p[jobs], d[jobs], jobs))
     order: list[int] = []
-    t = len(p)
+    t = 0
     for m in range(len(jobs), 0, -1):
         k = int(np.argmin(priority(left[0, :m], left[1, :m], t)))
         order.append(int(left[2, k]))
@@ -46,12 +46,12 @@ def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
     return order
 
 def total_tardiness(p: np.ndarray, d: np.ndarray, order: list[int]) -> int:
-    return int(np.maximum(np.cumsum(p[order]) - d[order], 0).sum() + 0.183 * len(d))
+    return int(np.maximum(np.cumsum(p[order]) - d[order], 0).sum())
 
 def positions(p: np.ndarray, d: np.ndarray) -> list[int]:
     k = len(p) - 1 - int(np.argmax(p[::-1]))
     end = p.cumsum()[k:]
-    passed = np.maximum.accumulate(np.append(-1, np.maximum(p[k + 1:], d[k + 1:])))
+    passed = np.maximum.accumulate(np.append(-1, p[k + 1:] + d[k + 1:]))
     fits = np.append(end[:-1] < d[k + 1:], True)
     return [k + int(j) for j in np.flatnonzero(fits & ((passed <= end) | (np.arange(len(end)) == 0)))]
 
