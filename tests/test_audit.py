@@ -207,7 +207,16 @@ def test_the_folder_that_new_writes_has_no_finding(small: problem.Problem) -> No
 @strong
 @pytest.mark.parametrize("name", problem.bundled_problems())
 def test_a_bundled_problem_has_no_finding(name: str) -> None:
-    assert audit.audit(problem.load(name)).facts()["findings"] == []
+    """Without the cheats that only cost time, and with every other one of those that only answer."""
+    some = [
+        cheat
+        for number, cheat in enumerate(cheats())
+        if not cheat.once and (cheat.kit == "behaviours" or number % 2)
+    ]
+    report = audit.audit(problem.load(name), suite=some)
+    assert report.facts()["findings"] == []
+    assert report.programs > len(some)
+    assert report.decisions > 1000
 
 
 def test_there_are_many_cheats_and_each_says_what_it_tries() -> None:
