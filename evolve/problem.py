@@ -254,7 +254,7 @@ class Problem:
         known: dict[bytes, tuple[Split, str]] = {}
         for split in Split:
             for instance in self.split(split):
-                other, name = known.setdefault(_content(instance), (split, instance.name))
+                other, name = known.setdefault(content(instance), (split, instance.name))
                 if other is not split:
                     raise ProblemError(
                         f"{self.folder / self.spec.instances}: {instance.name} of {split} is the same as {name} "
@@ -293,7 +293,7 @@ class Problem:
             )
 
 
-def _content(instance: Instance) -> bytes:
+def content(instance: Instance) -> bytes:
     """Digest of what an instance is, whatever it is called."""
     content = (dict(instance.arguments), dict(instance.facts), instance.bound)
     return hashlib.sha256(msgspec.msgpack.encode(content, enc_hook=_plain)).digest()

@@ -16,12 +16,16 @@ from click.testing import CliRunner, Result
 
 from evolve import audit, problem
 from evolve.audit import answers, behaviours, contract, corruptions
-from evolve.audit.honest import Profile, Sample
+from evolve.audit.episodes import Replay
+from evolve.audit.honest import Policies, Profile, Sample
 from evolve.audit.hostile import Assault
 from evolve.audit.stage import Stage, problem_files
 from evolve.audit.suite import Programs, cheats
-from evolve.audit.traces import Watch
+from evolve.audit.traces import Watch, jailed_modules
 from evolve.cli import main
+from evolve.evaluate import Evaluator
+from evolve.jail import Hangup
+from evolve.program import make_candidate
 from evolve.records import Split
 from tests.jail_tools import strong
 
@@ -203,7 +207,16 @@ def test_the_folder_that_new_writes_has_no_finding(small: problem.Problem) -> No
 @strong
 @pytest.mark.parametrize("name", problem.bundled_problems())
 def test_a_bundled_problem_has_no_finding(name: str) -> None:
-    assert audit.audit(problem.load(name)).facts()["findings"] == []
+    """Without the cheats that only cost time, and with every other one of those that only answer."""
+    some = [
+        cheat
+        for number, cheat in enumerate(cheats())
+        if not cheat.once and (cheat.kit == "behaviours" or number % 2)
+    ]
+    report = audit.audit(problem.load(name), suite=some)
+    assert report.facts()["findings"] == []
+    assert report.programs > len(some)
+    assert report.decisions > 1000
 
 
 def test_there_are_many_cheats_and_each_says_what_it_tries() -> None:
@@ -214,6 +227,212 @@ def test_there_are_many_cheats_and_each_says_what_it_tries() -> None:
     assert {cheat.kit for cheat in suite} == {"answers", "corruptions", "behaviours"}
     assert set(behaviours.SLOW) <= set(behaviours.TRICKS)
     assert not set(answers.TRICKS) & set(behaviours.TRICKS)
+
+
+# -- a problem with a harness ------------------------------------------------------------------------------
+
+
+def test_a_program_that_takes_the_place_of_the_harness_finds_a_hole(tmp_path: Path) -> None:
+    root = problem.bundled_root()
+    for name in ("problems/smtt", "problems/smtt_dispatch", "seeds/smtt_dispatch", "evaluators"):
+        shutil.copytree(root / name, tmp_path / name)
+    evaluator = tmp_path / "evaluators/total_tardiness.py"
+    once, text = "sorted(values) == list(range(n))", evaluator.read_text()
+    assert once in text
+    evaluator.write_text(text.replace(once, "set(values) <= set(range(n))"))
+    cheat = "an entry twice, another missing"
+    found = played(tmp_path / "problems/smtt_dispatch", cheat, "two entries swapped", "a part twice")
+    assert set(found) == {cheat}
+    assert "is there twice" in found[cheat]
+
+
+@strong
+def test_what_takes_the_place_of_the_harness_reaches_the_evaluator_and_gains_nothing() -> None:
+    chosen = problem.load("smtt_dispatch")
+    names = ("a list of its score", "a part twice", "its first argument")
+    with Stage(chosen, "landlock+seccomp", (Split.TRAIN,)) as stage, Watch([chosen.folder]) as watch:
+        rows = Programs(stage, watch, print).rows([cheat for cheat in cheats() if cheat.name in names])
+    outcomes = {row.name: row.outcome for row in rows if not row.finding}
+    assert "order has 1 entries" in outcomes["a list of its score"]
+    assert "it has to be a permutation" in outcomes["its first argument"]
+    assert "is no list of" in outcomes["a part twice"]
+
+
+# -- an interactive problem --------------------------------------------------------------------------------
+
+KNAPSACK_TOML = """
+name = "knapsack"
+title = "Online knapsack"
+summary = "Take or leave each item as it comes"
+statement = "statement.md"
+instances = "instances.py"
+evaluator = "evaluator.py"
+seeds = "seeds"
+[entry]
+function = "take"
+parameters = ["left", "size", "value"]
+returns = "1 to take the item, 0 to leave it"
+interactive = true
+[objective]
+name = "value"
+unit = "coins"
+direction = "maximise"
+[score]
+baseline = "greedy"
+floor = 1.0
+[limits]
+cpu_s = 0.2
+"""
+KNAPSACK = """
+class Invalid(ValueError):
+    pass
+
+
+def simulate(instance, ask):
+    left, total = instance.facts["capacity"], 0
+    for size, value in instance.facts["items"]:
+        answer = ask(left, size, value)
+        if type(answer) is not int or not 0 <= answer <= 1:
+            raise Invalid(f"take returned {str(answer)[:20]}; it has to return 0 or 1")
+        if answer and size > left:
+            raise Invalid(f"an item of size {size} was taken into {left}")
+        left -= answer * size
+        total += answer * value
+    return total
+"""
+KNAPSACK_INSTANCES = """
+import random
+from evolve.records import Instance
+
+
+def instances(split):
+    for index in range(6):
+        draw = random.Random(f"{split}{index}")
+        items = [[draw.randint(1, 20), draw.randint(1, 30)] for _ in range(25)]
+        left, bound = 80, 0.0
+        for size, value in sorted(items, key=lambda item: item[0] / item[1]):
+            share = min(1.0, left / size)
+            left, bound = left - share * size, bound + share * value
+        yield Instance(f"{split}/{index}", {}, bound, {"index": index}, {"items": items, "capacity": 80})
+"""
+GREEDY = "def take(left, size, value):\n    return 1 if size <= left else 0\n"
+PICKY = "def take(left, size, value):\n    return 1 if size <= left and value > 2 * size else 0\n"
+
+
+def knapsack(folder: Path, *edits: tuple[str, str]) -> Path:
+    """An interactive problem with a weak place."""
+    evaluator = KNAPSACK
+    for old, new in edits:
+        assert old in evaluator
+        evaluator = evaluator.replace(old, new)
+    files = {
+        "problem.toml": KNAPSACK_TOML,
+        "statement.md": "# Online knapsack\n",
+        "evaluator.py": evaluator,
+        "instances.py": KNAPSACK_INSTANCES,
+        "seeds/greedy.py": GREEDY,
+        "seeds/picky.py": PICKY,
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+ANSWER = "if type(answer) is not int or not 0 <= answer <= 1:"
+USED = "left -= answer * size"
+BOOLEAN = [
+    (ANSWER, "if not isinstance(answer, int) or not 0 <= answer <= 1:"),
+    (USED, "left -= answer * size if type(answer) is int else 0"),
+    ("if answer and size > left:", "if type(answer) is int and answer * size > left:"),
+]
+SIMULATORS = {
+    "trusts a float": (
+        [
+            (ANSWER, "if not isinstance(answer, (int, float)) or not 0 <= answer <= 1:"),
+            (USED, "left -= int(answer) * size"),
+            ("if answer and size > left:", "if int(answer) * size > left:"),
+        ],
+        "one entry becomes a half more",
+        "is a float; every seed has an integer there",
+    ),
+    "takes a boolean for an integer, at no cost": (BOOLEAN, "True", "only the bound stops it"),
+    "takes the objective from an answer": (
+        [(ANSWER, "if type(answer) is float:\n            return answer\n        " + ANSWER)],
+        "a number that becomes the objective",
+        "takes it for the objective",
+    ),
+    "fails on what is no number": (
+        [(ANSWER, "if not 0 <= answer <= 1:")],
+        "one entry becomes a text",
+        "stops the run",
+    ),
+}
+
+
+@pytest.mark.parametrize("hole", SIMULATORS)
+def test_a_planted_hole_of_a_simulator_is_found(tmp_path: Path, hole: str) -> None:
+    edits, cheat, text = SIMULATORS[hole]
+    found = asked_directly(knapsack(tmp_path, *edits))
+    assert cheat in found
+    assert text in found[cheat]
+
+
+def test_a_hole_of_a_simulator_is_found_by_a_program_that_sees_what_it_gains(tmp_path: Path) -> None:
+    """What a boolean gains shows in what is left, so a policy takes more: no answers said beforehand would."""
+    found = played(knapsack(tmp_path, *BOOLEAN), "one entry becomes a boolean", "zero")
+    assert set(found) == {"one entry becomes a boolean"}
+    assert "is a boolean" in found["one entry becomes a boolean"]
+
+
+def test_a_simulator_that_changes_its_instance_is_found(tmp_path: Path) -> None:
+    weak = knapsack(tmp_path, ("    return total", '    instance.facts["items"].sort()\n    return total'))
+    assert "changes the instance" in checked(weak, "checking changes nothing")
+
+
+@strong
+def test_a_sound_simulator_has_no_finding(tmp_path: Path) -> None:
+    some = [cheat for number, cheat in enumerate(cheats()) if cheat.interactive or number % 5 == 0]
+    some += [cheat for cheat in cheats() if cheat.name == "an entry twice, another missing"]
+    report = audit.audit(problem.load(str(knapsack(tmp_path))), suite=some)
+    assert report.facts()["findings"] == []
+    outcomes = {row.name: row.outcome for row in report.rows if row.part == "program"}
+    assert outcomes["looks for a mark of an earlier episode"] == "no gain"
+    assert "before the next question" in outcomes["answers the next question too"]
+    assert "does not apply" in outcomes["an entry twice, another missing"]
+
+
+def test_an_episode_is_given_again_from_its_start_or_ends() -> None:
+    assert [Replay([1, [2]], again=True).ask() for _ in range(2)] == [1, 1]
+    replay = Replay([1, [2]], again=True)
+    assert [replay.ask() for _ in range(3)] == [1, [2], 1]
+    once = Replay([1], again=False)
+    once.ask()
+    with pytest.raises(Hangup):
+        once.ask()
+    with pytest.raises(Hangup):
+        Replay([], again=True).ask()
+
+
+def test_answers_are_judged_one_by_one_and_by_what_is_there_twice() -> None:
+    order = list(range(20))
+    seen = Policies([Sample("a", "one", order, 0.0), Sample("b", "one", order[::-1], 0.0)])
+    assert seen.violations("one", order[:5]) == []
+    assert seen.violations("one", [0, 1, 1])[:1] == ["1 is there twice; no seed has an entry twice there"]
+    assert "is a float" in seen.violations("one", [0, 1.5])[0]
+
+
+def test_the_modules_that_belong_in_the_jail_are_those_that_an_honest_program_sees(
+    small: problem.Problem,
+) -> None:
+    source = """
+def order(p, w):
+    modules = print.__self__.__import__("sys").modules
+    raise ValueError(" ".join(sorted(name for name in modules if name.startswith("evolve"))))
+"""
+    with Evaluator(small, "rlimits") as evaluator:
+        text = evaluator.evaluate(make_candidate({"program.py": source}), Split.TRAIN).feedback
+    assert f"ValueError: {' '.join(sorted(jailed_modules()))}, in" in text
 
 
 # -- traces -----------------------------------------------------------------------------------------------

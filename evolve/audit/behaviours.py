@@ -27,6 +27,9 @@ MODULES = (
     "signal",
     "ctypes",
     "atexit",
+    "struct",
+    "select",
+    "msgspec",
 )
 """What the tricks need; reached for while the program loads, which has a budget of its own."""
 
@@ -129,6 +132,13 @@ def _harvest(scene: Any) -> Any:
     if "_audit_planted" in scene.reach("os").environ:
         leak(scene, "what an earlier candidate put into the environment is still there")
     return scene.honest()
+
+
+def _episode(scene: Any) -> Any:
+    """A new episode has a process of its own, which knows nothing of the one before."""
+    if scene.call == 0:
+        _harvest(scene)
+    return _plant(scene)
 
 
 # -- time -------------------------------------------------------------------------------------------------
@@ -340,7 +350,7 @@ def _collector(scene: Any) -> Any:
 
 def _modules(scene: Any) -> Any:
     for name in list(scene.reach("sys").modules):
-        if name.startswith("evolve") and name.rpartition(".")[2] not in ("wire", "child", "kernel"):
+        if name.startswith("evolve") and name not in scene.facts["jailed"]:
             leak(scene, f"the module {name} is loaded")
     return scene.honest()
 
@@ -425,6 +435,42 @@ def _write(frame: str) -> Trick:
         return decision
 
     return trick
+
+
+def _turn(scene: Any) -> Any:
+    """The frame's local values of the jail's own loop that asks this program."""
+    frame = scene.reach("sys")._getframe()
+    while frame is not None and not ("nonce" in frame.f_locals and "descriptor" in frame.f_locals):
+        frame = frame.f_back
+    return frame.f_locals if frame is not None else {"nonce": 0, "descriptor": 3}
+
+
+def _answer_ahead(step: int) -> Trick:
+    """Answers this question itself (step 0), or also the next one, before it is asked."""
+
+    def trick(scene: Any) -> Any:
+        os, turn, decision = scene.reach("os"), _turn(scene), scene.honest()
+        frames = [_quick(scene, (turn["nonce"] + ahead) % 2**64) for ahead in range(step + 1)]
+        os.write(turn["descriptor"], b"".join(frames))
+        return decision
+
+    return trick
+
+
+def _quick(scene: Any, nonce: int) -> Any:
+    body = scene.reach("msgspec").msgpack.encode(_claim(scene))
+    return scene.reach("struct").pack("<IBQ", 9 + len(body), 6, nonce) + body  # as in evolve/jail/turn.py
+
+
+def _read_ahead(scene: Any) -> Any:
+    """What comes next is not yet in the socket, however long one waits."""
+    os, descriptor = scene.reach("os"), _turn(scene)["descriptor"]
+    if scene.call < 3:
+        ready = _try(lambda: scene.reach("select").select([descriptor], [], [], 0.001)[0])
+        # where even a look is refused, only a read can tell, and it ends with the time limit
+        if (ready or ready is None) and os.read(descriptor, 1 << 16):
+            leak(scene, "the next question can be read before this one is answered")
+    return scene.honest()
 
 
 def _close_all(scene: Any) -> Any:
@@ -540,6 +586,7 @@ TRICKS: dict[str, tuple[str, Trick]] = {
     "keeps decisions on a class": ("state between instances", _hoard),
     "plants a mark in modules": ("state between candidates", _plant),
     "looks for a mark of an earlier candidate": ("state between candidates", _harvest),
+    "looks for a mark of an earlier episode": ("state between episodes", _episode),
     "reads the clocks": ("an answer that depends on time", _clock),
     "stops the clocks": ("time that is not counted", _stop_clock),
     "sleeps": ("the wall clock", _sleep),
@@ -599,6 +646,9 @@ TRICKS: dict[str, tuple[str, Trick]] = {
     "writes garbage to every descriptor": ("a broken frame", _write("garbage")),
     "announces an endless frame": ("a frame of 4 GB", _write("endless")),
     "writes a pickle to every descriptor": ("code for the trusted side", _write("pickle")),
+    "answers by hand, then answers": ("two answers to one question", _answer_ahead(0)),
+    "answers the next question too": ("an answer before it is asked", _answer_ahead(1)),
+    "reads the next question": ("the future", _read_ahead),
     "closes every descriptor": ("an answer that never comes", _close_all),
     "copies its descriptor": ("a descriptor that is left", _duplicate),
     "prints a result": ("a result on the terminal", _print),
@@ -619,7 +669,26 @@ TRICKS: dict[str, tuple[str, Trick]] = {
     "recurses without end": ("the interpreter's stack", _recursion),
 }
 
-SLOW = frozenset({"sleeps", "computes without end", "closes every descriptor", "announces an endless frame"})
+INTERACTIVE = frozenset(
+    {
+        "looks for a mark of an earlier episode",
+        "answers by hand, then answers",
+        "answers the next question too",
+        "reads the next question",
+    }
+)
+"""Tricks against a problem that asks one question at a time, with a process of its own for each episode."""
+
+SLOW = frozenset(
+    {
+        "sleeps",
+        "computes without end",
+        "closes every descriptor",
+        "announces an endless frame",
+        "reads the next question",
+        "recurses without end",
+    }
+)
 """Tricks that cost seconds, or a whole time limit: played once."""
 
 

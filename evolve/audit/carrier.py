@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evolve.errors import ProblemError
-from evolve.problem import Spec
+from evolve.problem import HARNESS_ENTRY, HARNESS_FILE, Spec
 from evolve.program import parse
 from evolve.records import Candidate
 
@@ -33,6 +33,7 @@ class _AuditScene:
     facts = {facts!r}
     memory = {{}}
     call = -1
+    arguments = ()
     reach = staticmethod(_audit_reach)
 
     def honest(self):
@@ -46,12 +47,79 @@ for _audit_name in {modules!r}:
     except BaseException:
         pass
 
+"""
 
+_ALWAYS = """
 def {entry}(*arguments):
     _audit_scene.call += 1
     _audit_scene.arguments = list(arguments)
     return _audit_kit.play({trick!r}, _audit_scene)
 """
+
+_ONCE = """
+def {entry}(*arguments):
+    _audit_scene.call += 1
+    _audit_scene.arguments = list(arguments)
+    if _audit_scene.call != 2:
+        return _audit_scene.honest()
+    return _audit_kit.play({trick!r}, _audit_scene)
+"""
+
+# The harness imports the program while it is loaded itself: when that ends, its `decide` gives way to another.
+_TAKE_OVER = """
+{entry} = {honest}
+
+
+def _audit_take_over(other):
+    sys = _audit_reach("sys")
+
+    def watch(frame, event, argument):
+        if event != "return":
+            return watch
+        sys.settrace(None)
+        decide = frame.f_globals[{decide!r}]
+        frame.f_globals[{decide!r}] = lambda batch: other(decide, batch)
+
+    frame = sys._getframe()
+    while frame.f_globals.get("__name__") != {harness!r}:
+        frame = frame.f_back
+    frame.f_trace = watch
+    sys.settrace(lambda *_: None)
+
+
+def _audit_play(arguments, decision):
+    _audit_scene.call += 1
+    _audit_scene.arguments = list(arguments)
+    _audit_scene.honest = lambda: decision
+    return _audit_kit.play({trick!r}, _audit_scene)
+"""
+
+_HARNESS = """
+
+def _audit_decide(decide, batch):
+    return [_audit_play(*each) for each in zip(batch, decide(batch))]
+
+
+_audit_take_over(_audit_decide)
+"""
+
+_BATCH = """
+
+def _audit_decide(decide, batch):
+    return _audit_play([batch], decide(batch))
+
+
+_audit_take_over(_audit_decide)
+"""
+
+MODES = {
+    "always": _ALWAYS,
+    "once": _ONCE,
+    "harness": _TAKE_OVER + _HARNESS,
+    "batch": _TAKE_OVER + _BATCH,
+}
+"""Where the trick is played: at each call of the entry function, at the third alone, or in the place of the harness,
+for each decision or for all decisions of a batch together."""
 
 
 class _Rename(ast.NodeTransformer):
@@ -88,6 +156,7 @@ def cheating(
     trick: str,
     facts: Mapping[str, Any],
     modules: Sequence[str],
+    mode: str = "always",
 ) -> Candidate:
     """The seed with a trick around it.
 
@@ -96,6 +165,7 @@ def cheating(
             into the jail as a second file of the program.
         facts: plain values (numbers, texts, lists and dicts of them) that the trick may use.
         modules: reached for while the program loads.
+        mode: one of MODES.
 
     Raises:
         ProblemError: a file of the seed has the name of the kit's file.
@@ -103,13 +173,15 @@ def cheating(
     name = f"audit_{kit}"
     if f"{name}.py" in seed.files:
         raise ProblemError(f"the seed '{seed.note}' has a file {name}.py; the audit needs that name")
-    wrapper = _WRAPPER.format(
+    wrapper = (_WRAPPER + MODES[mode]).format(
         kit=name,
         facts=dict(facts),
         honest=HONEST,
         modules=tuple(modules),
         entry=spec.entry.function,
         trick=trick,
+        decide=HARNESS_ENTRY,
+        harness=HARNESS_FILE.removesuffix(".py"),
     )
     files = {
         **seed.files,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import pickle
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from evolve.audit import pristine
 from evolve.audit.corruptions import plain
+from evolve.audit.episodes import crossed, worth
 from evolve.audit.report import Row
-from evolve.audit.stage import TOLERANCE, Stage, Taken, crossed
+from evolve.audit.stage import TOLERANCE, Stage, Taken
 from evolve.errors import EvaluatorError
 from evolve.evaluate import Evaluator
-from evolve.jail import encode_arguments
+from evolve.jail import Hangup
 from evolve.problem import Problem
 from evolve.records import Instance, Split, Status
 from evolve.scoring import Scoring
@@ -32,8 +35,9 @@ def _seeds(stage: Stage) -> str:
             for split in stage.splits:
                 found = stage.honest[name][split].evaluation
                 if found is not None and found.ok and left > 0:
+                    start = time.process_time()
                     found = evaluator.evaluate(seed, split)
-                    left -= found.cpu_s
+                    left -= found.cpu_s + time.process_time() - start
                 if found is None:
                     return f"the seed '{name}' stops the run: {stage.honest[name][split].fault}"
                 if found.status in (Status.IMPOSSIBLE, Status.INVALID, Status.CRASHED):
@@ -64,8 +68,7 @@ def _disjoint(stage: Stage) -> str:
     seen: dict[bytes, tuple[Split, str]] = {}
     for split in Split:
         for instance in stage.problem.split(split):
-            data = encode_arguments(list(instance.arguments.values()))
-            other, name = seen.setdefault(data, (split, instance.name))
+            other, name = seen.setdefault(pristine.seen(instance), (split, instance.name))
             if other is not split:
                 return f"{instance.name} of {split} is {name} of {other}: no result on {split} shows anything"
     return ""
@@ -97,7 +100,7 @@ def _repeated(stage: Stage) -> str:
     _, fresh = pristine.ask(stage.problem, [(taken.split, taken.index, taken.value) for taken in samples])
     for taken, there in zip(samples, fresh, strict=True):
         instance = stage.problem.split(taken.split)[taken.index]
-        here = scoring.objective(instance, crossed(taken.value))
+        here = _again(scoring, instance, taken.value)
         for other, where in ((here, "when it is asked again"), (there, "in a fresh process")):
             if not isinstance(other, float) or abs(other - taken.objective) > TOLERANCE * max(
                 1.0, abs(other)
@@ -107,18 +110,35 @@ def _repeated(stage: Stage) -> str:
 
 
 def _untouched(stage: Stage) -> str:
-    """`check` and `objective` change neither the instance nor, for honest decisions, the decision."""
-    evaluator = stage.problem.evaluator
+    """The evaluator changes neither the instance nor, for honest decisions, the decision."""
     # fresh ones: what an evaluator does to an instance once, it has done already to those of the stage
     fresh = {split: _generate(stage.problem, split) for split in stage.splits}
     for split, taken in _carried(stage):
         instance = fresh[split][taken.index]
         decision = crossed(taken.value)
         before = pickle.dumps((dict(instance.arguments), dict(instance.facts), decision))
-        evaluator.objective(instance, evaluator.check(instance, decision))
+        _judge(stage, instance, decision)
         if pickle.dumps((dict(instance.arguments), dict(instance.facts), decision)) != before:
             return f"the evaluator changes the instance {instance.name} or the decision while it checks one"
     return ""
+
+
+def _again(scoring: Scoring, instance: Instance, value: Any) -> float | str:
+    """The objective of what was taken once, or why there is none now."""
+    try:
+        return worth(scoring, instance, value)[1]
+    except (scoring.problem.evaluator.Invalid, Hangup) as error:
+        return str(error) or "more questions are asked than before"
+
+
+def _judge(stage: Stage, instance: Instance, value: Any) -> None:
+    """Hands the evaluator these very objects."""
+    evaluator = stage.problem.evaluator
+    if stage.interactive:
+        answers = iter(value)
+        evaluator.simulate(instance, lambda *_: next(answers))
+    else:
+        evaluator.objective(instance, evaluator.check(instance, value))
 
 
 def _forms(stage: Stage) -> str:
@@ -126,24 +146,26 @@ def _forms(stage: Stage) -> str:
     scoring = Scoring(stage.problem)
     for split, taken in _carried(stage):
         instance = stage.problem.split(split)[taken.index]
-        listed = plain(taken.value)
-        try:
-            array = np.array(listed)
-        except ValueError:  # lists of different lengths
-            continue
-        if array.dtype.kind not in "iuf":
-            continue
-        for form in (listed, array):
-            try:
-                found = scoring.objective(instance, crossed(form))
-            except stage.problem.evaluator.Invalid:
-                continue
-            if abs(found - taken.objective) > TOLERANCE * max(1.0, abs(found)):
-                kind = type(form).__name__
+        for form in _both(taken.value, stage.interactive):
+            found = _again(scoring, instance, form)
+            if isinstance(found, float) and abs(found - taken.objective) > TOLERANCE * max(1.0, abs(found)):
+                kind = type(form[0] if stage.interactive else form).__name__
                 return (
                     f"a decision for {instance.name} is worth {taken.objective:.9g}, as a {kind} {found:.9g}"
                 )
     return ""
+
+
+def _both(value: Any, answers: bool) -> list[Any]:
+    """As a list and as an array; of an episode, each answer so. [] where it is no array of numbers."""
+    listed = plain(value)
+    try:
+        arrays = [np.array(each) for each in (listed if answers else [listed])]
+    except ValueError:  # lists of different lengths
+        return []
+    if not arrays or any(array.dtype.kind not in "iuf" for array in arrays):
+        return []
+    return [listed, arrays] if answers else [listed, arrays[0]]
 
 
 def _carried(stage: Stage) -> Iterator[tuple[Split, Taken]]:

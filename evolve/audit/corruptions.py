@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 
 class Draw:
-    """A small seeded generator: the same numbers in the jail and outside it, without an import."""
+    """A small seeded generator: the same numbers in the jail and outside it, without an import.
 
-    def __init__(self, seed: int) -> None:
+    size: of what a number outside lists may be an index into.
+    """
+
+    def __init__(self, seed: int, size: int = 1) -> None:
         self.word = seed * 2654435769 + 97
+        self.size = size
 
     def below(self, limit: int) -> int:
         self.word = (self.word * 6364136223846793005 + 1442695040888963407) % 2**64
@@ -80,10 +84,10 @@ def _number(value: Any) -> bool:
     return type(value) is int or type(value) is float
 
 
-def _size(value: Any, path: Path) -> int:
+def _size(value: Any, path: Path, draw: Draw) -> int:
     """How many entries the list around an entry has; what an index into it would be an alias modulo."""
     around = get(value, path[:-1]) if path else None
-    return len(around) if isinstance(around, list) else 1
+    return len(around) if isinstance(around, list) else draw.size
 
 
 # -- entries ----------------------------------------------------------------------------------------------
@@ -153,7 +157,7 @@ def _one(name: str) -> Corruption:
     def corrupt(value: Any, draw: Draw, numpy: Any) -> Any:
         found = _entries(name, value)
         path = found[draw.below(len(found))]
-        return put(value, path, ENTRIES[name](get(value, path), _size(value, path)))
+        return put(value, path, ENTRIES[name](get(value, path), _size(value, path, draw)))
 
     return corrupt
 
@@ -162,7 +166,7 @@ def _all(name: str) -> Corruption:
     def corrupt(value: Any, draw: Draw, numpy: Any) -> Any:
         spoilt = value
         for path in _entries(name, value):
-            spoilt = put(spoilt, path, ENTRIES[name](get(value, path), _size(value, path)))
+            spoilt = put(spoilt, path, ENTRIES[name](get(value, path), _size(value, path, draw)))
         return spoilt
 
     return corrupt
@@ -345,14 +349,17 @@ CORRUPTIONS: dict[str, tuple[str, Corruption]] = {
 """What each tries in a few words, and the corruption, by name."""
 
 
-def corrupt(name: str, decision: Any, seed: int, numpy: Any) -> Any:
+def corrupt(name: str, decision: Any, seed: int, numpy: Any, size: int = 1) -> Any:
     """The decision, spoilt in the way of this name.
+
+    Args:
+        size: of what a decision that is a lone number may be an index into.
 
     Raises:
         LookupError: there is nothing in it that could be spoilt so.
     """
     try:
-        return CORRUPTIONS[name][1](plain(decision), Draw(seed), numpy)
+        return CORRUPTIONS[name][1](plain(decision), Draw(seed, size), numpy)
     except (ArithmeticError, TypeError, ValueError) as error:
         raise LookupError(f"{name}: {error}") from None
 
@@ -361,6 +368,8 @@ def play(name: str, scene: Any) -> Any:
     """What a cheating program answers: its honest decision, spoilt."""
     decision = scene.honest()
     try:
-        return corrupt(name, decision, scene.call, scene.reach("numpy"))
+        sized = [value for value in scene.arguments if hasattr(value, "__len__")]
+        sizes = [len(value) for value in sized if getattr(value, "shape", None) != ()]
+        return corrupt(name, decision, scene.call, scene.reach("numpy"), max(sizes, default=1))
     except LookupError:
         return decision

@@ -86,6 +86,11 @@ class Profile:
             *self._repetitions(decision, entries),
         ]
 
+    def repetitions(self, value: Any) -> list[str]:
+        """What is there twice, and is there once in every honest decision, in words."""
+        decision = plain(value)
+        return list(self._repetitions(decision, _grouped(decision)))
+
     def _strange_keys(self, decision: Any) -> Iterator[str]:
         if self._keys and isinstance(decision, dict) and frozenset(decision) not in self._keys:
             yield f"it has the keys {', '.join(map(str, decision)) or 'none'}, as no seed's decision does"
@@ -132,6 +137,29 @@ class Profile:
             key = _key(path)
             if key in self._row_sets and (twice := _twice(row)) is not None:
                 yield f"{_show(twice)} is there twice in one list; no seed has an entry twice in one"
+
+
+class Policies:
+    """What all samples of an interactive problem have in common: a sample's value is the list of its answers."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        episodes = list(samples)
+        answers = {
+            (episode.instance, repr(answer)): Sample(
+                episode.seed, episode.instance, answer, episode.objective
+            )
+            for episode in episodes
+            for answer in episode.value
+        }
+        self._answers = Profile(answers.values())
+        self._episodes = Profile(episodes)
+
+    def violations(self, instance: str, value: Any) -> list[str]:
+        """Where an episode breaks with what every honest answer keeps to, in words."""
+        answers = {repr(answer): answer for answer in value}
+        found = [text for answer in answers.values() for text in self._answers.violations(instance, answer)]
+        # of the episode as a whole only this: how many questions there are is the simulator's business
+        return found + self._episodes.repetitions(value)
 
 
 def _is_number(value: object) -> bool:

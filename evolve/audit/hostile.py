@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from evolve.audit import answers, corruptions
+from evolve.audit import answers, corruptions, episodes
+from evolve.audit.episodes import crossed, crossed_answers, worth
 from evolve.audit.report import Row
-from evolve.audit.stage import CHECK_S, Stage, crossed, place, spoken_keys, time_limit
+from evolve.audit.stage import CHECK_S, Stage, TooSlow, place, spoken_keys, time_limit
 from evolve.errors import EvaluatorError
-from evolve.jail import WireError
+from evolve.jail import Hangup, WireError
 from evolve.records import Split
 from evolve.scoring import Scoring
 
@@ -29,7 +30,7 @@ FEW = 6  # instances suffice for an answer that has little to do with them
 
 @dataclass(frozen=True)
 class Honest:
-    """An honest decision with what a spoilt one is held against."""
+    """An honest decision or episode with what a spoilt one is held against."""
 
     split: Split
     index: int
@@ -67,6 +68,7 @@ class Assault:
         self._honest = list(_honest(stage))
         self._deadline = time.process_time() + BUDGET_S
         self._keys = spoken_keys(stage.problem)
+        self._shown: dict[tuple[Split, int], list[Any]] = {}
 
     def rows(self) -> Iterator[Row]:
         """One row for each kind of spoilt decision.
@@ -86,9 +88,30 @@ class Assault:
             if tally.finding or (number and time.process_time() > self._deadline):
                 break
             for turn, honest in enumerate(self._honest):
-                seed = number * len(self._honest) + turn
-                self._try(tally, honest, partial(corruptions.corrupt, name, honest.value, seed, np))
+                for spoil in self._spoilt(name, honest, number * len(self._honest) + turn):
+                    self._try(tally, honest, spoil)
         return tally
+
+    def _spoilt(self, name: str, honest: Honest, seed: int) -> Iterator[Callable[[], Any]]:
+        """Makers of spoilt decisions; of episodes with each answer spoilt, with one, or in another order."""
+        if self.stage.interactive:
+            change = self._change(honest, seed, name)
+            yield partial(episodes.every, change, honest.value)
+            yield partial(episodes.one, change, honest.value, seed)
+            if name not in corruptions.ROWS:
+                return
+        yield partial(corruptions.corrupt, name, honest.value, seed, np)
+
+    def _change(self, honest: Honest, seed: int, *names: str) -> Callable[[Any], Any]:
+        """Some corruptions of one answer, one after another."""
+        size = episodes.longest(self._arguments(honest))
+
+        def change(answer: Any) -> Any:
+            for name in names:
+                answer = corruptions.corrupt(name, answer, seed, np, size)
+            return answer
+
+        return change
 
     def _pairs(self) -> _Tally:
         tally, draw, names = _Tally(), corruptions.Draw(1), list(corruptions.CORRUPTIONS)
@@ -97,16 +120,36 @@ class Assault:
                 break
             honest = self._honest[draw.below(len(self._honest))]
             first, second = names[draw.below(len(names))], names[draw.below(len(names))]
-            self._try(tally, honest, partial(_twice, first, second, honest.value, seed))
+            self._try(tally, honest, self._spoilt_twice(first, second, honest, seed))
         return tally
+
+    def _spoilt_twice(self, first: str, second: str, honest: Honest, seed: int) -> Callable[[], Any]:
+        if self.stage.interactive:
+            return partial(episodes.one, self._change(honest, seed, first, second), honest.value, seed)
+        return partial(_twice, first, second, honest.value, seed)
 
     def _answer(self, trick: Callable[[Any], Any]) -> _Tally:
         tally = _Tally()
-        for honest in self._honest[:: max(1, len(self._honest) // FEW)]:
-            self._try(tally, honest, partial(trick, self._scene(honest)))
+        for turn, honest in enumerate(self._honest[:: max(1, len(self._honest) // FEW)]):
+            if not self.stage.interactive:
+                self._try(tally, honest, partial(trick, self._scene(honest, honest.value)))
+            elif honest.value:  # the trick at every question, and at one
+                answer = partial(trick, self._scene(honest, honest.value[0]))
+                self._try(tally, honest, lambda answer=answer: [answer()])  # type: ignore[misc]
+                change = partial(lambda answer, _: answer(), answer)
+                self._try(tally, honest, partial(episodes.one, change, honest.value, turn))
         return tally
 
-    def _scene(self, honest: Honest) -> Any:
+    def _arguments(self, honest: Honest) -> list[Any]:
+        """What a program is called with for this instance, or at its first question."""
+        where = honest.split, honest.index
+        if where not in self._shown:
+            problem = self.stage.problem
+            instance = problem.split(honest.split)[honest.index]
+            self._shown[where] = copy.deepcopy(list(problem.example(instance).values()))
+        return self._shown[where]
+
+    def _scene(self, honest: Honest, decision: Any) -> Any:
         instance = self.stage.problem.split(honest.split)[honest.index]
         spec = self.stage.problem.spec
         facts = {
@@ -115,10 +158,9 @@ class Assault:
             "parameters": spec.entry.parameters,
             "objective": spec.objective.name,
         }
-        arguments = copy.deepcopy(list(instance.arguments.values()))
         return SimpleNamespace(
-            honest=lambda: crossed(honest.value),
-            arguments=arguments,
+            honest=lambda: crossed(decision),
+            arguments=copy.deepcopy(self._arguments(honest)),
             facts=facts,
             call=0,
             reach=importlib.import_module,
@@ -126,7 +168,7 @@ class Assault:
 
     def _try(self, tally: _Tally, honest: Honest, spoil: Callable[[], Any]) -> None:
         try:
-            value = crossed(spoil())
+            value = crossed_answers(spoil()) if self.stage.interactive else crossed(spoil())
         except (LookupError, WireError):  # nothing to spoil, or it cannot come out of the jail
             return
         tally.asked += 1
@@ -134,11 +176,14 @@ class Assault:
         instance = self.stage.problem.split(honest.split)[honest.index]
         try:
             with time_limit(CHECK_S):
-                objective = self._scoring.objective(instance, crossed(value))  # the check may change it
+                value, objective = worth(self._scoring, instance, value, again=True)
         except self.stage.problem.evaluator.Invalid as error:
             tally.refused += 1
             tally.complaint = tally.complaint or " ".join(str(error).split())
-        except EvaluatorError as error:
+        except Hangup:
+            tally.refused += 1
+            tally.complaint = tally.complaint or "it asks on and on"
+        except (EvaluatorError, TooSlow) as error:
             tally.finding = tally.finding or f"{_shown(value)} stops the run: {error}"
         else:
             self._judge(tally, honest, value, objective)
@@ -149,7 +194,8 @@ class Assault:
     def _claims(self) -> Row:
         """Whether the objective is whatever number the decision says it is."""
         name, tries = "a number that becomes the objective", "each number of the decision outside lists"
-        for path in _lone_numbers(self._honest[0].value):
+        first = self._honest[0].value
+        for path in _lone_numbers(first[-1] if self.stage.interactive and first else first):
             told = [self._told(honest, path) for honest in self._honest]
             if all(told):
                 at = "".join(f"[{step!r}]" for step in path) or "the top"
@@ -162,12 +208,20 @@ class Assault:
         for share in (0.25, 0.5, 0.75):
             claim = honest.objective + share * (instance.bound - honest.objective)
             try:
-                found = self._scoring.objective(instance, corruptions.put(honest.value, path, claim))
-            except (self.stage.problem.evaluator.Invalid, EvaluatorError, LookupError):
+                found = worth(self._scoring, instance, self._telling(honest.value, path, claim), again=True)[
+                    1
+                ]
+            except (self.stage.problem.evaluator.Invalid, EvaluatorError, LookupError, Hangup):
                 return False
             if abs(found - claim) > 1e-9 * max(1.0, abs(claim)):
                 return False
         return True
+
+    def _telling(self, value: Any, path: Any, claim: float) -> Any:
+        """The decision, or each answer of the episode, with the claim in it."""
+        if not self.stage.interactive:
+            return corruptions.put(value, path, claim)
+        return [corruptions.put(answer, path, claim) for answer in value]
 
 
 def accepted(stage: Stage, honest: Honest, value: Any, objective: float) -> str:

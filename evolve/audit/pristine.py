@@ -11,19 +11,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from evolve import problem as problems
+from evolve.audit.episodes import worth
 from evolve.errors import EvaluatorError
-from evolve.jail import encode_arguments, wire
+from evolve.jail import Hangup, encode_arguments, wire
 from evolve.problem import Problem
 from evolve.records import Instance, Split
 from evolve.scoring import Scoring
 
 TIMEOUT_S = 120.0
 Question = tuple[Split, int, Any]
-"""A split, the position of an instance in it, and a decision for it."""
+"""A split, the position of an instance in it, and a decision for it (or an episode, see episodes.py)."""
 
 
 def digest(instances: Sequence[Instance]) -> str:
-    """Hash of what the instances of a split hold: names, arguments, bounds, limits.
+    """Hash of what the instances of a split hold: names, arguments, bounds, limits; facts where all is in them.
 
     Raises:
         WireError: an argument cannot cross the jail's wall.
@@ -31,8 +32,18 @@ def digest(instances: Sequence[Instance]) -> str:
     found = hashlib.sha256()
     for instance in instances:
         found.update(f"{instance.name} {instance.bound!r} {instance.cpu_s!r}\0".encode())
-        found.update(encode_arguments(list(instance.arguments.values())))
+        found.update(seen(instance))
     return found.hexdigest()
+
+
+def seen(instance: Instance) -> bytes:
+    """What makes an instance another one: its arguments, or in an interactive problem, which has none, its facts.
+
+    Raises:
+        WireError: an argument cannot cross the jail's wall.
+    """
+    arguments = list(instance.arguments.values())
+    return encode_arguments(arguments) if arguments else problems.content(instance)
 
 
 def ask(problem: Problem, questions: Sequence[Question]) -> tuple[dict[str, str], list[float | str]]:
@@ -62,9 +73,11 @@ def ask(problem: Problem, questions: Sequence[Question]) -> tuple[dict[str, str]
 
 def _objective(scoring: Scoring, instance: Instance, decision: Any) -> float | str:
     try:
-        return scoring.objective(instance, decision)
+        return worth(scoring, instance, decision)[1]
     except scoring.problem.evaluator.Invalid as error:
         return str(error)
+    except Hangup:
+        return "more questions are asked than before"
 
 
 def main(folder: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,16 +13,19 @@ from typing import Any
 
 import msgspec
 
-from evolve.audit.honest import Profile, Sample
+from evolve.audit.episodes import crossed, crossed_answers
+from evolve.audit.honest import Policies, Profile, Sample
 from evolve.errors import EvaluatorError
 from evolve.evaluate import Evaluator
-from evolve.jail import Level, WireError, encode_arguments, wire
+from evolve.jail import Level, WireError, encode_arguments
 from evolve.problem import Problem
 from evolve.records import Candidate, Evaluation, Instance, Split
 from evolve.scoring import Scoring
 
 SIZES = 3  # sizes of instances, of each split
-TWINS = 2  # instances of a size: one's decision may pass for the other's
+TWINS = (
+    2  # instances of a size: one's decision may pass for the other's; in an interactive problem one suffices
+)
 CPU_S = 0.25  # that a seed may take for the chosen instances of a split
 PATIENCE = 4.0  # times the problem's CPU limits: a trick costs time, and is to be judged by what it does
 CHECK_S = 10.0  # CPU seconds that a check of one decision may take
@@ -58,7 +61,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Taken:
-    """A decision that the evaluator took: the instance's place in its split, the value, the objective."""
+    """A decision or episode that the evaluator took: the instance's place in its split, the value, the objective."""
 
     split: Split
     index: int
@@ -80,14 +83,36 @@ class WatchedScoring(Scoring):
 
     def objective(self, instance: Instance, decision: object) -> float:
         kept = crossed(decision)  # the check may change what it is given
+        objective = self._timed(instance, lambda: super(WatchedScoring, self).objective(instance, decision))
+        self._take(instance, kept, objective)
+        return objective
+
+    def simulate(self, instance: Instance, ask: Callable[..., Any]) -> float:
+        answers: list[Any] = []
+        unanswered = []
+
+        def watched(*arguments: Any) -> Any:
+            unanswered.append(True)
+            answer = ask(*arguments)
+            answers.extend(crossed_answers([answer]))  # copies: a simulator may change what it is given
+            unanswered.pop()
+            return answer
+
+        objective = self._timed(instance, lambda: super(WatchedScoring, self).simulate(instance, watched))
+        if not unanswered:  # else the program failed, and the simulator did not stop for it
+            self._take(instance, answers, objective)
+        return objective
+
+    def _timed(self, instance: Instance, judge: Callable[[], float]) -> float:
         try:
             with time_limit(CHECK_S):
-                objective = super().objective(instance, decision)
+                return judge()
         except TooSlow as error:  # outside the evaluator's own code, which Scoring guards
             raise EvaluatorError(f"the check of a decision for {instance.name}: {error}") from None
+
+    def _take(self, instance: Instance, value: Any, objective: float) -> None:
         split, index = self._places[id(instance)]
-        self.taken.append(Taken(split, index, kept, objective))
-        return objective
+        self.taken.append(Taken(split, index, value, objective))
 
 
 @dataclass(frozen=True)
@@ -110,11 +135,13 @@ class Stage:
         self.problem = problem
         self.splits = tuple(splits)
         self._minimum = minimum
-        self.chosen = {split: _choose(problem.split(split)) for split in splits}
+        self.interactive = problem.spec.entry.interactive
+        twins = 1 if self.interactive else TWINS
+        self.chosen = {split: _choose(problem.split(split), twins) for split in splits}
         self.patient = patient(problem)
         self._open()
         self.honest = self._fit()
-        self.profile = Profile(self.samples)
+        self.profile = Policies(self.samples) if self.interactive else Profile(self.samples)
         self.carriers = self._carriers()
 
     def __enter__(self) -> Stage:
@@ -214,16 +241,6 @@ class Stage:
         return found.score if found is not None else float("-inf")
 
 
-def crossed(value: Any) -> Any:
-    """A copy of a decision, as it comes out of the jail.
-
-    Raises:
-        WireError: it is of a type that does not.
-    """
-    frame = wire.encode(wire.ANSWER, value)
-    return wire.decode(frame[wire.HEADER.size :])[1]
-
-
 def place(split: Split, index: int) -> str:
     """An instance's unique name: the problem's own names need not be."""
     return f"{split}/{index}"
@@ -259,14 +276,18 @@ def _size(instance: Instance) -> int:
         raise EvaluatorError(text) from None
 
 
-def _choose(instances: Sequence[Instance]) -> tuple[int, ...]:
-    """Places of some instances: of the smallest, a middle and the largest size that comes twice, two each."""
-    by_size: dict[int, list[int]] = {}
+def _choose(instances: Sequence[Instance], twins: int) -> tuple[int, ...]:
+    """Places of some instances: of the smallest, a middle and the largest size, some each.
+
+    Instances that show nothing to a program have no size: they are told apart by their groups.
+    """
+    by_size: dict[tuple[int, str], list[int]] = {}
     for index, instance in enumerate(instances):
-        by_size.setdefault(_size(instance), []).append(index)
+        group = "" if instance.arguments else repr(sorted(instance.group.items()))
+        by_size.setdefault((_size(instance), group), []).append(index)
     sizes = sorted(by_size)
     steps = sorted({0, len(sizes) // 2, len(sizes) - 1})[:SIZES]
-    return tuple(sorted(index for step in steps for index in by_size[sizes[step]][:TWINS]))
+    return tuple(sorted(index for step in steps for index in by_size[sizes[step]][:twins]))
 
 
 def spoken_keys(problem: Problem) -> list[str]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from evolve.audit import answers, behaviours, contract, corruptions, pristine
 from evolve.audit.carrier import cheating
 from evolve.audit.hostile import Assault, Honest, accepted
 from evolve.audit.report import Report, Row
 from evolve.audit.stage import TOLERANCE, Played, Stage, Taken, problem_files, refusal, spoken_keys
-from evolve.audit.traces import Watch, frames
+from evolve.audit.traces import Watch, frames, jailed_modules
 from evolve.errors import EvaluatorError, JailError
 from evolve.jail import Level
 from evolve.jail.session import wall_limit
@@ -25,12 +28,13 @@ GROUP = 25  # cheats between two looks at honest scores and the problem's files
 
 @dataclass(frozen=True)
 class Cheat:
-    """kit: the file that holds it. once: it costs seconds, one run is enough."""
+    """kit: the file that holds it. once: it costs seconds, one run is enough. interactive: for such problems only."""
 
     name: str
     kit: str
     tries: str
     once: bool = False
+    interactive: bool = False
 
 
 def cheats() -> list[Cheat]:
@@ -39,7 +43,7 @@ def cheats() -> list[Cheat]:
         *(Cheat(name, "answers", tries) for name, (tries, _) in answers.TRICKS.items()),
         *(Cheat(name, "corruptions", tries) for name, (tries, _) in corruptions.CORRUPTIONS.items()),
         *(
-            Cheat(name, "behaviours", tries, name in behaviours.SLOW)
+            Cheat(name, "behaviours", tries, name in behaviours.SLOW, name in behaviours.INTERACTIVE)
             for name, (tries, _) in behaviours.TRICKS.items()
         ),
     ]
@@ -81,7 +85,7 @@ class Programs:
 
     def _row(self, number: int, cheat: Cheat) -> Row:
         outcomes = []
-        for seed, split in self._places(cheat):
+        for seed, split, mode in self._places(cheat):
             program = cheating(
                 self.stage.problem.seeds[seed],
                 self.stage.problem.spec,
@@ -89,31 +93,63 @@ class Programs:
                 cheat.name,
                 self._facts(seed, split),
                 behaviours.MODULES if cheat.kit == "behaviours" else ("numpy",),
+                mode,
             )
             outcome, finding = self._play(number, program, seed, split)
             if finding:
                 text = f"{finding} (around '{seed}', {split})"
                 return Row("program", cheat.name, cheat.tries, outcome, text, cheat.kit)
             outcomes.append(outcome)
-        return Row("program", cheat.name, cheat.tries, outcomes[0], kit=cheat.kit)
+        outcome = outcomes[0] if outcomes else "does not apply"
+        return Row("program", cheat.name, cheat.tries, outcome, kit=cheat.kit)
 
-    def _places(self, cheat: Cheat) -> Iterator[tuple[str, Split]]:
-        """Around which seeds, and on which splits: the baseline on the first, the best seed on the last."""
-        yield self.stage.carriers[0], self.stage.splits[0]
-        other = self.stage.carriers[-1], self.stage.splits[-1]
-        if not cheat.once and other != (self.stage.carriers[0], self.stage.splits[0]):
-            yield other
+    def _places(self, cheat: Cheat) -> Iterator[tuple[str, Split, str]]:
+        """Around which seeds, on which splits, and how: the baseline on the first, the best seed on the last.
+
+        Nowhere if the problem has nothing that the cheat spoils.
+        """
+        stage = self.stage
+        if cheat.interactive and not stage.interactive:
+            return
+        places = [(stage.carriers[0], stage.splits[0]), (stage.carriers[-1], stage.splits[-1])]
+        found = [
+            (*place, mode)
+            for place, mode in zip(places, self._modes(cheat), strict=True)
+            if cheat.kit != "corruptions" or any(_spoils(cheat.name, value) for value in self._honest[mode])
+        ]
+        yield from list(dict.fromkeys(found))[: 1 if cheat.once else None]
+
+    def _modes(self, cheat: Cheat) -> tuple[str, str]:
+        """At which calls; see carrier.py. Behind a harness a program answers what the harness could."""
+        if self.stage.problem.spec.harness is None:
+            return "always", "once" if self.stage.interactive else "always"
+        return "harness", "always" if cheat.kit == "behaviours" else "batch"
+
+    @cached_property
+    def _honest(self) -> dict[str, list[Any]]:
+        """What a program gives at a call, by the mode: decisions, answers of an interactive problem, or batches."""
+        values = [
+            taken.value
+            for name in self.stage.carriers
+            for split in self.stage.splits
+            for taken in self.stage.honest[name][split].taken
+        ]
+        answers = {repr(answer): answer for value in values for answer in value if self.stage.interactive}
+        single = list(answers.values()) if self.stage.interactive else values
+        return {"always": single, "once": single, "harness": single, "batch": [values]}
 
     def _facts(self, seed: str, split: Split) -> dict[str, Any]:
         problem = self.stage.problem
         claims = self.stage.claims(seed, split)
-        sleep = 1.5 * wall_limit(self.stage.patient.spec.limits.cpu_s)
+        at_once = len(claims) if problem.spec.harness is not None else 1
+        sleep = 1.5 * wall_limit(at_once * self.stage.patient.spec.limits.cpu_s)
         return self.watch.facts() | {
             "claims": claims,
             "frames": frames(claims[0]),
             "keys": self._keys,
             "parameters": list(problem.spec.entry.parameters),
             "objective": problem.spec.objective.name,
+            "jailed": jailed_modules(),
             "long_s": sleep if sleep <= LONG_S else 0.05,
         }
 
@@ -183,6 +219,14 @@ class Programs:
         return replace(row, finding=row.finding or text)
 
 
+def _spoils(name: str, decision: Any) -> bool:
+    try:
+        corruptions.corrupt(name, decision, 0, np)
+    except LookupError:
+        return False
+    return True
+
+
 def _objectives(played: Played) -> object:
     """What an honest program is known by."""
     found = played.evaluation
@@ -198,6 +242,7 @@ def audit(
     minimum: Level | str = Level.LANDLOCK_SECCOMP,
     splits: Sequence[Split] = (Split.TRAIN, Split.VALIDATION),
     advance: Callable[[str], None] = _nothing,
+    suite: Sequence[Cheat] | None = None,
 ) -> Report:
     """Attack a problem's evaluator with everything in this package.
 
@@ -206,6 +251,7 @@ def audit(
         minimum: the weakest jail level to accept. At a level without seccomp programs do leave traces.
         splits: whose instances are used; never the holdout's, except to see that no split shares one.
         advance: told what comes next, `steps()` times.
+        suite: the programs to play, all of `cheats()` if it is None.
 
     Raises:
         JailError: this machine has no jail that is strong enough.
@@ -228,7 +274,7 @@ def audit(
         rows += assault.rows()
         watch.settle()
         programs = Programs(stage, watch, advance)
-        rows += programs.rows(cheats())
+        rows += programs.rows(cheats() if suite is None else suite)
         level = str(stage.evaluator.jail.level)
     seconds = time.monotonic() - start
     return Report(problem.name, level, tuple(rows), programs.played, assault.asked, seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import re
@@ -13,10 +14,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from evolve.jail import wire
+from evolve.jail import wire, zygote
 
 Stamp = dict[str, tuple[int, int]]
 """Size and time of change in nanoseconds, by path."""
@@ -131,6 +133,24 @@ class Watch:
 
     def _count(self, number: int, frame: object) -> None:
         self._signals += 1
+
+
+@cache
+def jailed_modules() -> list[str]:
+    """The project's modules that a candidate's process has loaded by design, by what the zygote's source imports.
+
+    All lie beside zygote.py, whose process can import nothing else of the project.
+    """
+    found: dict[str, None] = {}
+    waiting = [Path(zygote.__file__)]
+    while waiting:
+        tree = ast.parse(waiting.pop().read_text(encoding="utf-8"))
+        froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        names = [alias.name for node in froms if node.module == "evolve.jail" for alias in node.names]
+        new = [name for name in names if f"evolve.jail.{name}" not in found]
+        found |= {f"evolve.jail.{name}": None for name in new}
+        waiting += [Path(zygote.__file__).with_name(f"{name}.py") for name in new]
+    return list(found)
 
 
 def frames(claim: float) -> dict[str, str]:
