@@ -9,12 +9,14 @@ jail's warm parents, and what a child takes before and after it answers (measure
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import platform
 import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from evolve import run, settings
 from evolve.evaluate import Evaluator
@@ -28,11 +30,23 @@ HEAD = """# What the engine itself costs
 
 Everything but the candidates' own runs: CPU of the main process (loop, proposer, scoring, journal) and of the
 jail's warm parents, per candidate, at the start and at the end of one run; then with what a child takes that
-runs an empty program (fork, confinement, loading, exit). Made by `python bench/engine.py`.
+runs an empty program (fork, confinement, loading, exit). The machine's speed changes within minutes, by a factor
+of up to two; a piece of work that is always the same, done every 100 candidates, tells by how much.
+Made by `python bench/engine.py`.
 
 """
 TICKS = os.sysconf("SC_CLK_TCK")
 REPEATS = 200
+
+
+class Mark(NamedTuple):
+    """How far things were after `count` candidates; the reference is no part of the own CPU."""
+
+    count: int
+    own_s: float
+    reference_s: float
+    wall_s: float
+    resident_mb: float
 
 
 class Meter:
@@ -40,9 +54,13 @@ class Meter:
 
     def __init__(self, every: int) -> None:
         self.every = every
-        self.marks: list[tuple[int, float, float, float]] = []  # candidates, CPU s, wall s, resident MB
+        self.marks: list[Mark] = []
+        self._text = ""
+        self._reference = 0.0
 
     def begin(self, running: run.Run) -> None:
+        largest = max(running.problem.seeds.values(), key=lambda seed: len(str(seed.files)))
+        self._text = largest.files[running.problem.spec.program]
         self._mark(0)
 
     def tick(self, running: run.Run) -> None: ...
@@ -56,14 +74,23 @@ class Meter:
                 self._mark(count)
 
     def _mark(self, count: int) -> None:
-        own = time.process_time() + sum(cpu_of(pid) for pid in zygotes(os.getpid()))
-        self.marks.append((count, own, time.monotonic(), resident_mb()))
+        start = time.thread_time()
+        ast.unparse(ast.parse(self._text))
+        self._reference += time.thread_time() - start
+        own = time.process_time() + sum(cpu_of(pid) for pid in zygotes(os.getpid())) - self._reference
+        self.marks.append(Mark(count, own, self._reference, time.monotonic(), resident_mb()))
 
-    def between(self, first: int, last: int) -> tuple[float, float]:
-        """Own CPU ms per candidate, and candidates per second, from candidate `first` to `last`."""
-        marks = {mark[0]: mark for mark in self.marks}
-        (_, cpu, wall, _), (_, cpu_end, wall_end, _) = marks[first], marks[last]
-        return 1000 * (cpu_end - cpu) / (last - first), (last - first) / (wall_end - wall)
+    def between(self, first: int, last: int) -> tuple[float, float, float]:
+        """Own CPU in ms per candidate, reference in ms, candidates per second; from candidate `first` to `last`."""
+        marks = {mark.count: mark for mark in self.marks}
+        begin, end = marks[first], marks[last]
+        pieces = (last - first) / self.every
+        own = 1000 * (end.own_s - begin.own_s) / (last - first)
+        return (
+            own,
+            1000 * (end.reference_s - begin.reference_s) / pieces,
+            (last - first) / (end.wall_s - begin.wall_s),
+        )
 
 
 def resident_mb() -> float:
@@ -131,21 +158,27 @@ def main() -> None:
 
 def report(meter: Meter, window: int, child: float, count: int, journal: int, seeds: str) -> str:
     """The figures as Markdown. window: candidates at either end; child: see `empty_child_ms`."""
-    last = meter.marks[-1][0]
-    early, early_rate = meter.between(100, 100 + window)
-    late, late_rate = meter.between(last - window, last)
-    whole, whole_rate = meter.between(0, last)
+    last = meter.marks[-1].count
+    spans = [meter.between(100, 100 + window), meter.between(last - window, last), meter.between(0, last)]
+    own, reference, rate = zip(*spans, strict=True)
+    relative = [mine / theirs for mine, theirs in zip(own, reference, strict=True)]
     rows = [
-        ("engine's own CPU (main process and warm parents), ms per candidate", early, late, whole, 2),
-        (f"the same and an empty child ({child:.2f} ms)", early + child, late + child, whole + child, 2),
-        ("candidates per second", early_rate, late_rate, whole_rate, 0),
+        ("engine's own CPU (main process and warm parents), ms per candidate", *own, 2),
+        ("reference: the largest seed parsed and printed, ms", *reference, 2),
+        ("own CPU per candidate in units of the reference", *relative, 3),
+        (
+            f"own CPU and an empty child ({child:.2f} ms), ms per candidate",
+            *(mine + child for mine in own),
+            2,
+        ),
+        ("candidates per second", *rate, 0),
     ]
     lines = [
         f"| first population: {seeds} | candidates 100 to {100 + window} | {last - window} to {last} | ratio | all |",
         "|---|---|---|---|---|",
         *(f"| {name} | {a:.{d}f} | {b:.{d}f} | {b / a:.2f} | {c:.{d}f} |" for name, a, b, c, d in rows),
     ]
-    peak = max(mark[3] for mark in meter.marks)
+    peak = max(mark.resident_mb for mark in meter.marks)
     tail = [
         f"Resident memory of the main process, largest: {peak:.0f} MB.",
         f"Journal: {journal / count:.0f} bytes per candidate ({count} candidates).",
