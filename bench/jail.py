@@ -197,8 +197,8 @@ def zygote_cpu(jail: Jail) -> float:
     """CPU seconds so far of the warm process, which bubblewrap keeps as a grandchild."""
     pid = jail.zygote
     assert pid is not None
-    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        pid = int(children[0])
+    while Path(f"/proc/{pid}/comm").read_text() == "bwrap\n":
+        pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
     return time.clock_gettime(
         (~pid << 3) | 2
     )  # the clock of another process, as clock_getcpuclockid(3) makes it

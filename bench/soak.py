@@ -152,8 +152,8 @@ def _children(pid: int) -> list[int]:
 
 def _innermost(pid: int) -> int:
     """The warm process itself, which bubblewrap keeps as a grandchild."""
-    while children := _children(pid):
-        pid = children[0]
+    while Path(f"/proc/{pid}/comm").read_text() == "bwrap\n":
+        pid = _children(pid)[0]
     return pid
 
 

@@ -21,7 +21,7 @@ from evolve.jail.pipe import Pipe
 from evolve.records import Status, Value
 
 TEXT = 2000  # characters of feedback
-NAP_S = 0.012  # answers to questions written ahead are taken several at a time: each look costs
+NAP_S = 0.008  # answers to questions written ahead are taken several at a time: each look costs
 START_S = 0.0005  # no process has loaded a program before that
 _CLAIMS = frozenset({Status.INVALID, Status.CRASHED, Status.OUT_OF_MEMORY, Status.FORBIDDEN})
 
