@@ -61,7 +61,10 @@ def checked(folder: Path, name: str) -> str:
 def played(folder: Path, *names: str) -> dict[str, str]:
     """Findings of cheating programs, by name, on train alone."""
     chosen = problem.load(str(folder))
-    with Stage(chosen, "rlimits", (Split.TRAIN,)) as stage, Watch(problem_files(chosen)) as watch:
+    with (
+        Stage(chosen, "rlimits", (Split.TRAIN,)) as stage,
+        Watch(problem_files(chosen), stage.waiting) as watch,
+    ):
         some = [cheat for cheat in cheats() if cheat.name in names]
         rows = Programs(stage, watch, print).rows(some)
         return {row.name: row.finding for row in rows if row.finding}
@@ -190,7 +193,7 @@ def test_a_generator_that_gives_other_instances_each_time_is_found(
 
 def test_what_a_better_valid_decision_gains_is_no_finding(small: problem.Problem) -> None:
     """The reverse of a weak order may be a better order."""
-    with Stage(small, "rlimits", (Split.TRAIN,)) as stage, Watch([small.folder]) as watch:
+    with Stage(small, "rlimits", (Split.TRAIN,)) as stage, Watch([small.folder], stage.waiting) as watch:
         rows = Programs(stage, watch, print).rows(
             [cheat for cheat in cheats() if cheat.name == "sorted by text"]
         )
@@ -250,7 +253,10 @@ def test_a_program_that_takes_the_place_of_the_harness_finds_a_hole(tmp_path: Pa
 def test_what_takes_the_place_of_the_harness_reaches_the_evaluator_and_gains_nothing() -> None:
     chosen = problem.load("smtt_dispatch")
     names = ("a list of its score", "a part twice", "its first argument")
-    with Stage(chosen, "landlock+seccomp", (Split.TRAIN,)) as stage, Watch([chosen.folder]) as watch:
+    with (
+        Stage(chosen, "landlock+seccomp", (Split.TRAIN,)) as stage,
+        Watch([chosen.folder], stage.waiting) as watch,
+    ):
         rows = Programs(stage, watch, print).rows([cheat for cheat in cheats() if cheat.name in names])
     outcomes = {row.name: row.outcome for row in rows if not row.finding}
     assert "order has 1 entries" in outcomes["a list of its score"]

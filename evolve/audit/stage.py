@@ -150,6 +150,10 @@ class Stage:
     def __exit__(self, *error: object) -> None:
         self.evaluator.close()
 
+    def waiting(self) -> int | None:
+        """The process that the jail has forked ahead for the next program."""
+        return self.evaluator.jail.waiting
+
     def instances(self, split: Split) -> list[tuple[int, Instance]]:
         """The chosen instances with their places in the split."""
         return [(index, self.problem.split(split)[index]) for index in self.chosen[split]]

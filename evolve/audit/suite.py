@@ -264,7 +264,7 @@ def audit(
             "contract", "the baseline can be scored", "everything is measured against it", "", str(error)
         )
         return Report(problem.name, "", (row,), 0, 0, time.monotonic() - start)
-    with stage, Watch(problem_files(problem)) as watch:
+    with stage, Watch(problem_files(problem), stage.waiting) as watch:
         rows = []
         for name in contract.CHECKS:
             advance(name)

@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,11 @@ class Watch:
 
     Args:
         files: files and folders that belong to the problem; nothing in them may change.
+        waiting: gives the process that the jail itself has forked ahead, if there is one.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], waiting: Callable[[], int | None] = lambda: None) -> None:
+        self._waiting = waiting
         self.token = f"audit-{secrets.token_hex(8)}"
         self.daemon = f"audit{self.token[-8:]}"  # a process's name has at most 15 characters
         self._scene = tempfile.TemporaryDirectory(prefix="evolve-audit-")
@@ -116,7 +118,7 @@ class Watch:
 
     def _left_processes(self) -> list[str]:
         ours = set(_descendants(os.getpid()))
-        new = ours - self._processes
+        new = ours - self._processes - {self._waiting()}
         strays = {pid for pid in _pids() if _comm(pid) == self.daemon}
         for pid in strays | {pid for pid in new if _parent(pid) == 1}:
             with contextlib.suppress(OSError):

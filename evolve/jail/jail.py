@@ -51,6 +51,11 @@ class Jail:
         """Process id of the warm process (with bubblewrap, of its wrapper); None before the first session."""
         return self._zygote.process.pid if self._zygote is not None else None
 
+    @property
+    def waiting(self) -> int | None:
+        """Process id of the process that waits for the next candidate; None if there is none."""
+        return self._zygote.waiting if self._zygote is not None else None
+
     def session(self, files: Mapping[str, str], program: str, entry: str) -> Session:
         """Forks a process for the candidate and starts to load `program`, one of `files`.
 

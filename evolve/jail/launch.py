@@ -229,6 +229,13 @@ class Zygote:
         assert process is not None, "take without prepare"
         return process
 
+    @property
+    def waiting(self) -> int | None:
+        """Process id of the child that was forked ahead; None if there is none."""
+        with contextlib.suppress(ZygoteError):
+            self._settle()
+        return self._prepared.pid if self._prepared is not None else None
+
     def _settle(self) -> None:
         """Hears of the child that was asked for, if there is one."""
         if self._asked:
