@@ -16,7 +16,7 @@ from evolve.jail import Jail, Level, Limits, Session, encode_arguments
 from evolve.problem import SIZE, Problem
 from evolve.records import Candidate, Evaluation, Instance, Split
 from evolve.scoring import Scale, Scoring, group_indices
-from evolve.trial import DESCRIBED, Episodes, Race, Seen, Shown, Trial, Watch, digested, race_order
+from evolve.trial import DESCRIBED, Episodes, Race, Seen, Shown, Trial, Watch, digested
 
 
 class Evaluator:
@@ -163,7 +163,7 @@ class Evaluator:
         # a kept evaluation has no decisions left to describe
         if self._shelves is None or (self._watch.describe and scale.split is Split.TRAIN):
             return None
-        order = race_order(race, scale)
+        order = race.order if race else ()
         return self._shelves.shelf(candidate, scale.split, order, digested(race, scale.split))
 
     def _run(self, candidate: Candidate, scale: Scale) -> Evaluation:

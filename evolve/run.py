@@ -103,7 +103,9 @@ class Run:
         founders = list(problem.select_seeds(the_problem, the_settings.seeds).values())
         order = tuple(json.loads(journal.meta(ORDER_NOTE) or "[]"))
         proposer = make_proposer(the_settings, the_problem, founders)
-        self.search = Search(the_settings, founders, proposer, axes(the_problem), order)
+        # the instances of a harness come in batches, as they are
+        reorder = the_problem.spec.harness is None
+        self.search = Search(the_settings, founders, proposer, axes(the_problem), order, reorder)
         self.cache = cache
         self._observers = observers
         self._clock = clock

@@ -63,6 +63,7 @@ class Search:
     axes: of the archive's grid, where it has one.
     order: in which races take the instances of train, once the seeds are known; () = as they are. A resumed run
         is given the one that it began with.
+    reorder: whether races may take the instances in another order than the problem's.
     """
 
     def __init__(
@@ -72,9 +73,11 @@ class Search:
         proposer: Proposer,
         axes: Sequence[Axis] = (),
         order: tuple[int, ...] = (),
+        reorder: bool = True,
     ) -> None:
         self.settings = settings
         self.order = order
+        self._reorder = reorder and settings.racing.order == "telling"
         self.archive = make_archive(settings.archive, axes)
         self.budget = Budget(settings.budget)
         self.seen = Seen()
@@ -223,7 +226,7 @@ class Search:
         sound.sort(key=lambda founder: founder.candidate.number)
         self.archive.found(sound)
         self._founded = True
-        if not self.order and self.settings.racing.order == "telling":
+        if not self.order and self._reorder:
             scores = [founder.evaluation.scores for founder in sound]
             self.order = telling_order(scores, max(self.settings.racing.stages, default=0))
         for founder in sound:

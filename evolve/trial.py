@@ -89,7 +89,8 @@ class Trial:
         self.candidate = candidate
         self.digest = hashlib.sha256()  # of the decisions on the first stage
         self.objectives: list[float] = []  # in the order of the race, as the scores
-        self.order: Sequence[int] = race_order(race, scale) or range(len(scale.instances))
+        self.order: Sequence[int] = race.order if race and race.order else range(len(scale.instances))
+        assert not (scale.batches and race and race.order), "batches come in the order of the instances"
         self._race = race
         self._seen = watch.seen
         self._cancelled = watch.cancelled
@@ -320,11 +321,6 @@ class Episodes:
 def digested(race: Race | None, split: Split) -> int:
     """How many instances, in the order of the race, the digest of decisions covers."""
     return race.stages[0] if race and split is Split.TRAIN else 0
-
-
-def race_order(race: Race | None, scale: Scale) -> tuple[int, ...]:
-    """The order in which instances are taken; () = as they are. Batches come as they are."""
-    return race.order if race and not scale.batches else ()
 
 
 def _plain(value: object) -> object:

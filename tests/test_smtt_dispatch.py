@@ -268,3 +268,13 @@ def test_the_distance_is_the_share_of_pairs_in_another_sequence(
     apart = sum((first.index(a) < first.index(b)) != (second.index(a) < second.index(b)) for a, b in pairs)
     assert evaluator_module.distance(None, one, other) == pytest.approx(apart / max(1, len(pairs)))
     assert evaluator_module.distance(None, one, one) == 0.0
+
+
+def test_races_take_the_instances_in_the_order_of_their_batches(tmp_path: Path) -> None:
+    """Else a finding would name another instance than the one that it is about."""
+    given = {"seeds": ["edd", "mdd", "atc"], "budget": {"evaluations": 12}, "workers": 1}
+    search = run.start(tmp_path / "run", resolve("smtt_dispatch", given, ["jail.minimum=rlimits"]))
+    with search.journal:
+        search.execute()
+        assert search.settings.racing.order == "telling"
+        assert search.search.order == ()
