@@ -9,7 +9,7 @@ A cached evaluation has to be what running would give, so three things decide:
 - What is kept: evaluations that ended by themselves (OK, INVALID, CRASHED, FORBIDDEN, IMPOSSIBLE), with the
   objective of every instance that was decided. Limits of time and memory depend on the machine's mood: what
   failed by them, or came near the limit of time, is run again. A race stopped early is not kept either; a kept
-  evaluation goes through the race of its next run again (see evaluate.py), and stops where it would stop there.
+  evaluation goes through the race of its next run again (see trial.py), and stops where it would stop there.
 - The program: one that names randomness, clocks, addresses or uninitialised memory is run anew each time. This is
   a look at its text, made for honest programs; whoever hides such a call from it gets their first result again.
 
@@ -308,7 +308,8 @@ def _engine() -> bytes:
     """Digest of the sources that run and judge a program, so that a change of evolve leaves the old rows behind."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in (here / "evaluate.py", here / "feedback.py", *sorted((here / "jail").glob("*.py"))):
+    judges = (here / f"{name}.py" for name in ("evaluate", "trial", "scoring", "feedback"))
+    for path in (*judges, *sorted((here / "jail").glob("*.py"))):
         digest.update(path.read_bytes())
     return digest.digest()
 

@@ -22,7 +22,7 @@ from rich.text import Text
 from evolve.compare import CONTROL, Job, Outcome, Plan, Step, loaded, share_done
 from evolve.problem import Problem
 from evolve.run import versions
-from evolve.statistics import Floats, bootstrap_median
+from evolve.statistics import Floats, bootstrap_median, finite
 
 JSON_FILE, HTML_FILE, PNG_FILE = "compare.json", "compare.html", "compare.png"
 CONFIDENCE = 0.95
@@ -45,7 +45,7 @@ def facts(plan: Plan, folder: Path, found: Sequence[Outcome]) -> dict[str, Any]:
     """
     problem = loaded(plan)
     arms = [_arm(arm.name, found) for arm in plan.arms]
-    written: dict[str, Any] = _finite(
+    written: dict[str, Any] = finite(
         {
             "problem": problem.name,
             "digest": problem.digest,
@@ -132,16 +132,6 @@ def _steps(steps: Iterable[Step], grid: Floats, by_time: bool) -> Floats:
 def _curve(rows: Sequence[Floats]) -> dict[str, list[float]]:
     median, low, high = bootstrap_median(np.array(rows), CONFIDENCE)
     return {"median": median.tolist(), "low": low.tolist(), "high": high.tolist()}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
 
 
 # ---- table

@@ -8,9 +8,9 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 
+from evolve.jail.session import clean
 from evolve.records import Split, Status
 
-TEXT = 2000  # characters
 SHORTEST_ROOT = 4  # characters; "/" as a working folder would make every fraction a path
 
 _HIDDEN = {
@@ -23,20 +23,20 @@ _HIDDEN = {
 
 
 def of_failure(split: Split, name: str, status: Status, text: str) -> str:
-    """The feedback of a failure on the instance `name`.
+    """The feedback of a failure on the instance `name`; "" for one of a batch, which fails as a whole.
 
     On train: the instance and the text, without control characters and without the folders of this machine.
     Elsewhere only what kind of failure it was: the text of an exception is the program's own, and could carry
     the instance out. An impossible score is a defect of the problem and keeps its figures.
     """
     if split is Split.TRAIN:
-        return f"instance {name}: {_fit(text)}"
+        where = f"instance {name}" if name else "one of the instances"
+        return f"{where}: {_fit(text)}"
     return f"an instance of {split}: {_HIDDEN.get(status, text)}"
 
 
 def _fit(text: str) -> str:
-    readable = "".join(c if c.isprintable() or c == "\n" else "?" for c in text[:TEXT])
-    return _places().sub(lambda found: found[0].rpartition("/")[2], readable)
+    return _places().sub(lambda found: found[0].rpartition("/")[2], clean(text))
 
 
 @cache

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from evolve.statistics import Floats
 
 
 def telling_order(scores: Sequence[Sequence[float]], first: int) -> tuple[int, ...]:

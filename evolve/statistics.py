@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,3 +90,14 @@ def bootstrap_median(
         medians = np.nanmedian(sample[rows], axis=1)
         low, high = np.nanquantile(medians, [tail, 1 - tail], axis=0)
         return np.nanmedian(sample, axis=0), low, high
+
+
+def finite(value: Any) -> Any:
+    """A value for JSON, which has neither nan nor infinity: they become None, all the way down."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value

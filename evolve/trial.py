@@ -207,9 +207,8 @@ class Trial:
         self._slowest = max(self._slowest, cpu_s / self.scale.cpu_s[index])
 
     def failed(self, index: int, failure: Failure) -> Verdict:
-        name = self.scale.instances[index].name
-        if max(self.scale.batches, default=1) > 1 and failure.status is not Status.IMPOSSIBLE:
-            name = "one of the instances"  # of a batch, which fails as a whole
+        whole = max(self.scale.batches, default=1) > 1 and failure.status is not Status.IMPOSSIBLE
+        name = "" if whole else self.scale.instances[index].name
         return failure.status, feedbacks.of_failure(self.scale.split, name, failure.status, failure.feedback)
 
     def score(self, index: int, objective: float) -> Verdict | None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,13 +218,23 @@ def offspring(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def forked_ahead(running: int) -> int:
+    """The process that waits for the next program, once it is there: nothing waits for it, so it may come late."""
+    for _ in range(1000):
+        if others := set(offspring(parent(running))) - {running}:
+            (spare,) = others
+            return spare
+        time.sleep(0.01)
+    raise AssertionError("no process was forked ahead within ten seconds")
+
+
 @strong
 def test_the_next_candidates_process_is_forked_ahead_and_does_not_outlive_the_jail() -> None:
     with Jail(LIMITS) as jail:
         with open_session(jail, "def f(x): return x") as session:
             assert next(session.ask([encode_arguments([1])], [0.3])).value == 1
             running = session._process.pid
-            (spare,) = set(offspring(parent(running))) - {running}
+            spare = forked_ahead(running)
         with open_session(jail, "def f(x): return x") as session:
             assert session._process.pid == spare
     assert gone(spare)
@@ -235,7 +246,7 @@ def test_a_process_that_is_killed_while_it_waits_for_its_program_is_replaced_sil
         session = open_session(jail, "def f(x): return x")
         assert next(session.ask([encode_arguments([1])], [0.3])).value == 1
         running = session._process.pid
-        (spare,) = set(offspring(parent(running))) - {running}
+        spare = forked_ahead(running)
         os.kill(spare, signal.SIGKILL)
         assert gone(spare)
         session.close()

@@ -8,9 +8,9 @@ import evolve
 ROOT = Path(evolve.__file__).parent
 LAYERS = [
     {"errors", "records"},
-    {"program", "settings", "statistics", "folders", "racing", "feedback", "openings"},
+    {"program", "settings", "statistics", "folders", "openings"},
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new"},
-    {"cache", "scoring"},
+    {"cache", "scoring", "feedback", "racing"},
     {"proposers", "trial", "lineage"},
     {"evaluate"},
     {"search"},

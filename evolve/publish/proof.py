@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from evolve.problem import Problem
 from evolve.publish.holdout import Measured, Rival
 from evolve.records import Candidate, Evaluation, Instance, Split
 from evolve.settings import Settings
-from evolve.statistics import Interval, bootstrap_mean, paired_bootstrap
+from evolve.statistics import Interval, bootstrap_mean, finite, paired_bootstrap
 
 FORMAT = 1
 PRIVATE = {"problem", "mlflow"}  # settings that name places on this machine
@@ -41,7 +40,7 @@ class Case:
 
 def facts(case: Case, measured: Measured) -> dict[str, Any]:
     """Everything that a reader needs to judge the claim; what is not a finite number is null."""
-    found: dict[str, Any] = _finite(
+    found: dict[str, Any] = finite(
         {
             "format": FORMAT,
             "module": case.module,
@@ -218,13 +217,3 @@ def _search(case: Case) -> dict[str, Any]:
         "settings": {key: value for key, value in settings.items() if key not in PRIVATE},
         "versions": json.loads(journal.meta("versions") or "{}"),
     }
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
