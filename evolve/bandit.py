@@ -118,12 +118,13 @@ class Bandit:
         tries, gain, cost = (sum(arm.recent[index] for arm in self._arms.values()) for index in range(3))
         if not gain or not cost:  # nothing to tell the arms apart by
             return dict(prior)
-        mean_cost, rate = cost / tries, gain / cost
+        mean_cost, mean_gain = cost / tries, gain / tries
         found = {}
         for name, arm in self._arms.items():
             _, own_gain, own_cost = arm.recent
-            known = own_cost + (PATIENCE + pending.get(name, 0)) * mean_cost
-            relative = (own_gain + PATIENCE * mean_cost * rate) / known / rate
+            # both in tries of average cost or gain; their quotient compares the arm's yield with that of all
+            tried = own_cost / mean_cost + PATIENCE + pending.get(name, 0)
+            relative = (own_gain / mean_gain + PATIENCE) / tried
             found[name] = prior[name] * min(SPAN, max(1 / SPAN, relative))
         return _normalised(found)
 

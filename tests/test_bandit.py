@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from evolve.bandit import FLOOR, Bandit
 from evolve.errors import UsageError
 
-TOLD = st.tuples(st.sampled_from("abc"), st.floats(0, 10), st.floats(0, 100))
+SIZES = st.one_of(st.just(0.0), st.floats(1e-9, 100))
+TOLD = st.tuples(st.sampled_from("abc"), SIZES, SIZES)
 
 
 def test_without_experience_arms_are_drawn_by_their_prior_weights() -> None:
