@@ -58,6 +58,16 @@ class RacingSettings(_Strict, frozen=True):
     order: Literal["telling", "given"] = "telling"
 
 
+class BanditSettings(_Strict, frozen=True):
+    """How a proposer's operators are chosen (see bandit.py and credit.py)."""
+
+    enabled: bool = True  # learn which operators gain most per cost; else draw them by fixed weights
+    decay: float = 0.999  # by which what was learnt fades with every candidate
+    # what a candidate costs: instances decided, the same on every machine, or CPU seconds, with which no two runs
+    # are the same
+    cost: Literal["instances", "cpu"] = "instances"
+
+
 class CacheSettings(_Strict, frozen=True):
     """Evaluations kept in runs/cache.db for the runs to come (see cache.py)."""
 
@@ -94,6 +104,7 @@ class Settings(_Strict, frozen=True):
     budget: BudgetSettings = BudgetSettings()
     archive: ArchiveSettings = ArchiveSettings()
     racing: RacingSettings = RacingSettings()
+    bandit: BanditSettings = BanditSettings()
     cache: CacheSettings = CacheSettings()
     promotion: PromotionSettings = PromotionSettings()
     jail: JailSettings = JailSettings()
@@ -195,6 +206,7 @@ def _check_ranges(settings: Settings) -> None:
         ("archive.tournament", settings.archive.tournament, 1, 10**6),
         ("archive.inspirations", settings.archive.inspirations, 0, 100),
         ("archive.patience", settings.archive.patience, 0, 10**9),
+        ("bandit.decay", settings.bandit.decay, 0.5, 1.0),
         ("racing.confidence", settings.racing.confidence, 0.5, 0.9999),
         ("promotion.confidence", settings.promotion.confidence, 0.5, 0.9999),
         ("promotion.resamples", settings.promotion.resamples, 100, 10**6),
