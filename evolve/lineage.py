@@ -16,8 +16,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from evolve.errors import JournalError
-from evolve.journal import Journal
-from evolve.records import Candidate, Evaluation, Promotion, Repeats, Split, Status
+from evolve.journal import TABLES, Journal
+from evolve.records import Candidate, Evaluation, Promotion, Remedy, Repeats, Split, Status
 
 PROMOTED = "bold green"
 
@@ -210,6 +210,14 @@ class Lineage:
         )
         return tuple(Promotion(row[0], row[1], bool(row[2]), *row[3:]) for row in rows)
 
+    @cached_property
+    def interventions(self) -> Mapping[Remedy, int]:
+        """How often the search did something about being stuck, by what it did."""
+        rows = self._database.execute(
+            "SELECT remedy, count(*) FROM interventions GROUP BY remedy ORDER BY remedy"
+        )
+        return {Remedy(name): count for name, count in rows}
+
     @property
     def champion(self) -> str:
         """Id of the last one that was promoted; "" if there is none."""
@@ -218,8 +226,7 @@ class Lineage:
     @property
     def elapsed_s(self) -> float:
         """Running time of the search at its last record, in seconds."""
-        tables = ("proposals", "evaluations", "placements", "promotions")
-        union = " UNION ALL ".join(f"SELECT max(at) AS at FROM {table}" for table in tables)
+        union = " UNION ALL ".join(f"SELECT max(at) AS at FROM {table}" for table in TABLES)
         row = self._database.execute(f"SELECT coalesce(max(at), 0.0) FROM ({union})").fetchone()
         return float(row[0])
 

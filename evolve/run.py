@@ -34,7 +34,7 @@ from evolve.journal import Entry, Journal, Placed, Record
 from evolve.problem import Problem
 from evolve.proposers.base import Proposer
 from evolve.proposers.genetic import GeneticProposer
-from evolve.records import Candidate, Evaluation, Member, Promotion, Proposal, Repeats, Split
+from evolve.records import Candidate, Evaluation, Intervention, Member, Promotion, Proposal, Repeats, Split
 from evolve.search import Impossible, Search, Task
 from evolve.settings import BudgetSettings, Settings
 from evolve.trial import Seen
@@ -135,6 +135,8 @@ class Run:
                     pass  # publishing is no step of the search
                 case Evaluation():
                     derived.extend(self.search.evaluated(entry.record, entry.at))
+                case Intervention():
+                    self.search.intervened(entry.record)
                 case Placed() | Promotion():
                     if derived:
                         derived.popleft()
@@ -192,11 +194,17 @@ class Run:
                 return
             if not self.search.ready or not self._may_begin():
                 return
+            self._intervene()
             proposal = self.search.propose()
             self._journal(proposal)
             self.search.proposed(proposal)
             self._fruitless = 0 if proposal.candidate else self._fruitless + 1
             self._submit_begun(workers)
+
+    def _intervene(self) -> None:
+        while (step := self.search.remedy()) is not None:
+            self._journal(step)
+            self.search.intervened(step)
 
     def _may_begin(self) -> bool:
         # the seeds are what everything is measured against: they are evaluated whatever the budget says

@@ -21,16 +21,19 @@ from evolve.racing import telling_order
 from evolve.records import (
     Candidate,
     Evaluation,
+    Intervention,
     Member,
     Outcome,
     Placement,
     Promotion,
     Proposal,
+    Remedy,
     Repeats,
     Split,
     Status,
 )
 from evolve.settings import Settings
+from evolve.stagnation import Stagnation, sharpened
 from evolve.statistics import paired_bootstrap
 from evolve.trial import Race, Seen
 
@@ -82,6 +85,8 @@ class Search:
         self.archive = make_archive(settings.archive, axes)
         self.budget = Budget(settings.budget)
         self.seen = Seen()
+        self.stagnation = Stagnation(settings.stagnation)
+        self.interventions: Counter[Remedy] = Counter()
         self.credits = Credits(proposer.arms, settings.bandit)
         self.statuses: Counter[Status] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -124,7 +129,9 @@ class Search:
             seed = self._to_found[0]
             return Proposal(number, "seed", (), replace(seed, number=number))
         rng = random.Random(f"{self.settings.seed}/{number}")
-        sample = replace(self.archive.sample(number, rng), shares=self.credits.shares())
+        sample = replace(
+            self.archive.sample(number, rng), shares=self.credits.shares(), width=self.stagnation.width
+        )
         proposal = self._proposer.propose(sample, number, rng)
         candidate = proposal.candidate
         if candidate is None:
@@ -132,6 +139,38 @@ class Search:
         if candidate.id in self._known:
             return Proposal(number, proposal.operator, proposal.parents, None, DUPLICATE)
         return replace(proposal, candidate=replace(candidate, number=number))
+
+    def remedy(self) -> Intervention | None:
+        """What is to be done before the next proposal, for the journal and then for `intervened`; None if nothing.
+
+        It changes nothing; asked again afterwards, it gives the next one.
+        """
+        if not self._founded:
+            return None
+        step = self.archive.remedy(self.proposals)
+        answers = (self._answer(remedy) for remedy in self.stagnation.due)
+        return step or next((answer for answer in answers if answer is not None), None)
+
+    def _answer(self, remedy: Remedy) -> Intervention | None:
+        """An answer to stagnation; None if it would mean nothing here."""
+        reason, stages = self.stagnation.reason, self.settings.racing.stages
+        if remedy is Remedy.MIGRATE:
+            step = self.archive.spread(self.proposals)
+            return replace(step, reason=reason) if step else None
+        if remedy is Remedy.WIDEN:
+            return Intervention(remedy, self.proposals, reason=reason)
+        if not self._reorder or not stages:
+            return None
+        order = sharpened(self.archive.members(), max(stages))
+        return Intervention(remedy, self.proposals, order=order, reason=reason)
+
+    def intervened(self, step: Intervention) -> None:
+        """Carry out what `remedy` named, or what the journal says."""
+        self.interventions[step.remedy] += 1
+        self.stagnation.apply(step)
+        self.archive.apply(step)
+        if step.order:
+            self.order = step.order
 
     def proposed(self, proposal: Proposal) -> None:
         """Take note of a proposal; if it has a candidate, its evaluation is begun."""
@@ -215,6 +254,8 @@ class Search:
         placement = self.archive.add(member)
         placed = placement.outcome is not Outcome.REJECTED
         self.credits.ended(candidate, evaluation, placed)
+        if self.archive.best is not None:
+            self.stagnation.saw(self.archive.best.score)
         if placed:
             yield Placed(candidate.id, placement)
 

@@ -39,6 +39,9 @@ class ArchiveSettings(_Strict, frozen=True):
     inspirations: int = 3  # further members shown to the proposer
     # proposals without a better best after which an island, or a hill climber, starts anew; 0 = never
     patience: int = 150
+    # which seeds an island begins with: all of them, or, dealt out by rank, its own
+    founding: Literal["all", "apart"] = "all"
+    migration: int = 0  # proposals after which the best of each island visits the next one; 0 = never
 
 
 class RacingSettings(_Strict, frozen=True):
@@ -56,6 +59,18 @@ class RacingSettings(_Strict, frozen=True):
     confidence: float = 0.95  # of the one-sided paired test
     # which instances come first: those that tell the seeds apart best (see racing.py), or the problem's first
     order: Literal["telling", "given"] = "telling"
+
+
+class StagnationSettings(_Strict, frozen=True):
+    """What a run does when its best on train gets no better (see stagnation.py)."""
+
+    patience: int = (
+        400  # evaluations without a better best after which it answers, and between answers; 0 = never
+    )
+    progress: float = 0.005  # of the way left to the bound: a smaller step does not count as better
+    # in turns: the best of all moves to every island; more operators in sequence; races begin with the instances on
+    # which the best members differ most (where the problem has no harness)
+    answers: tuple[Literal["migrate", "widen", "sharpen"], ...] = ("widen", "sharpen", "migrate")
 
 
 class BanditSettings(_Strict, frozen=True):
@@ -105,6 +120,7 @@ class Settings(_Strict, frozen=True):
     archive: ArchiveSettings = ArchiveSettings()
     racing: RacingSettings = RacingSettings()
     bandit: BanditSettings = BanditSettings()
+    stagnation: StagnationSettings = StagnationSettings()
     cache: CacheSettings = CacheSettings()
     promotion: PromotionSettings = PromotionSettings()
     jail: JailSettings = JailSettings()
@@ -207,6 +223,9 @@ def _check_ranges(settings: Settings) -> None:
         ("archive.inspirations", settings.archive.inspirations, 0, 100),
         ("archive.patience", settings.archive.patience, 0, 10**9),
         ("bandit.decay", settings.bandit.decay, 0.5, 1.0),
+        ("archive.migration", settings.archive.migration, 0, 10**9),
+        ("stagnation.patience", settings.stagnation.patience, 0, 10**9),
+        ("stagnation.progress", settings.stagnation.progress, 0.0, 1.0),
         ("racing.confidence", settings.racing.confidence, 0.5, 0.9999),
         ("promotion.confidence", settings.promotion.confidence, 0.5, 0.9999),
         ("promotion.resamples", settings.promotion.resamples, 100, 10**6),

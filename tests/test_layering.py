@@ -11,7 +11,7 @@ LAYERS = [
     {"program", "settings", "statistics", "bandit", "folders", "openings"},
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new", "credit"},
     {"cache", "scoring", "feedback", "racing"},
-    {"proposers", "trial", "lineage"},
+    {"proposers", "trial", "lineage", "stagnation"},
     {"evaluate", "effects"},
     {"search"},
     {"run"},

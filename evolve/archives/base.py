@@ -6,7 +6,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
-from evolve.records import Member, Outcome, Placement, Sample, Status
+from evolve.records import Intervention, Member, Outcome, Placement, Sample, Status
 
 
 class Archive(ABC):
@@ -43,11 +43,21 @@ class Archive(ABC):
             self.best = max(self.members(), key=lambda member: member.score, default=None)
 
     def advance(self, number: int) -> None:  # noqa: B027 - most archives have nothing to do
-        """Proposal `number` was made: the moment for migrations and resets.
+        """Proposal `number` was made."""
 
-        They happen here and not in `sample`, because a resumed run repeats the proposals from its journal
-        without sampling again.
+    def remedy(self, number: int) -> Intervention | None:
+        """What should happen after proposal `number`, changing nothing: a reset, a migration; None if nothing.
+
+        It goes through the journal to `apply`; asked again then, the archive names the next one, if any.
         """
+        return None
+
+    def spread(self, number: int) -> Intervention | None:
+        """What carries the best of all to wherever it is not: an answer to stagnation. None if it is everywhere."""
+        return None
+
+    def apply(self, step: Intervention) -> None:  # noqa: B027 - most archives have nothing to do
+        """Carry out an intervention that concerns the archive."""
 
     @abstractmethod
     def _place(self, member: Member) -> Placement:

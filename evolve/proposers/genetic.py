@@ -67,7 +67,7 @@ class GeneticProposer(Proposer):
         reason = "no operator found anything to change"
         for _ in range(ATTEMPTS):
             draft = Draft(source, self.imports)
-            operators, note = _vary(Task(draft, donors, len(breeding), rng), shares)
+            operators, note = _vary(Task(draft, donors, len(breeding), rng), shares, sample.width)
             if not operators:
                 continue
             reason = self._fault(draft.source, source)
@@ -114,11 +114,11 @@ def _distinct(sources: Sequence[Source]) -> tuple[Source, ...]:
     return tuple({source.text: source for source in sources}.values())
 
 
-def _vary(task: Task, shares: Mapping[str, float]) -> tuple[list[str], str]:
-    """Apply one to three operators to a draft; the names of those that did something, and their notes."""
+def _vary(task: Task, shares: Mapping[str, float], width: int) -> tuple[list[str], str]:
+    """Apply one to three operators to a draft, `width` times over; which did something, and their notes."""
     done: list[str] = []
     notes: list[str] = []
-    for _ in range(task.rng.choices((1, 2, 3), CHAIN)[0]):
+    for _ in range(sum(task.rng.choices((1, 2, 3), CHAIN)[0] for _ in range(width))):
         name = task.rng.choices(list(shares), list(shares.values()))[0]
         note = OPERATORS[name](task)
         if note and task.rng.random() >= _crowding(task.draft) and task.draft.commit():
