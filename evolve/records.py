@@ -154,12 +154,14 @@ class Sample:
 
     shares: chances of the proposer's arms, as weights; empty = by their prior.
     width: how many times as many changes in sequence as usual.
+    tuned: how often the numbers of the parent, and of the others, were tuned so far, by id; 0 if not named.
     """
 
     parent: Member
     inspirations: tuple[Member, ...] = ()
     shares: Mapping[str, float] = field(default_factory=dict)
     width: int = 1
+    tuned: Mapping[str, int] = field(default_factory=dict)
 
 
 class Outcome(StrEnum):

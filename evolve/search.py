@@ -16,7 +16,7 @@ from evolve.budget import Budget
 from evolve.credit import Credits
 from evolve.errors import EvolveError
 from evolve.journal import Placed
-from evolve.proposers.base import Proposer
+from evolve.proposers.base import TUNING, Proposer
 from evolve.racing import telling_order
 from evolve.records import (
     Candidate,
@@ -29,6 +29,7 @@ from evolve.records import (
     Proposal,
     Remedy,
     Repeats,
+    Sample,
     Split,
     Status,
 )
@@ -101,6 +102,7 @@ class Search:
         self._to_found = list({candidate.id: candidate for candidate in founders}.values())
         self._awaited = {candidate.id for candidate in founders}
         self._known: set[str] = set()
+        self._tuned: Counter[str] = Counter()  # trials of tuning, by parent
         self._pending: dict[tuple[str, Split], Task] = {}
         self._begun: list[Task] = []
         self._challengers: dict[str, Member] = {}
@@ -129,9 +131,7 @@ class Search:
             seed = self._to_found[0]
             return Proposal(number, "seed", (), replace(seed, number=number))
         rng = random.Random(f"{self.settings.seed}/{number}")
-        sample = replace(
-            self.archive.sample(number, rng), shares=self.credits.shares(), width=self.stagnation.width
-        )
+        sample = self._sample(number, rng)
         proposal = self._proposer.propose(sample, number, rng)
         candidate = proposal.candidate
         if candidate is None:
@@ -139,6 +139,12 @@ class Search:
         if candidate.id in self._known:
             return Proposal(number, proposal.operator, proposal.parents, None, DUPLICATE)
         return replace(proposal, candidate=replace(candidate, number=number))
+
+    def _sample(self, number: int, rng: random.Random) -> Sample:
+        sample = self.archive.sample(number, rng)
+        members = (sample.parent, *sample.inspirations)
+        tuned = {member.candidate.id: self._tuned[member.candidate.id] for member in members}
+        return replace(sample, shares=self.credits.shares(), width=self.stagnation.width, tuned=tuned)
 
     def remedy(self) -> Intervention | None:
         """What is to be done before the next proposal, for the journal and then for `intervened`; None if nothing.
@@ -177,6 +183,8 @@ class Search:
         self.proposals = proposal.number
         self.archive.advance(proposal.number)
         candidate = proposal.candidate
+        if proposal.operator == TUNING:
+            self._tuned[proposal.parents[0]] += 1
         if self._to_found:
             self._to_found.pop(0)
         if candidate is None:

@@ -9,6 +9,12 @@ from types import MappingProxyType
 
 from evolve.records import Proposal, Sample
 
+# operators that the search itself knows
+TUNING = "tuning"  # moves numbers and leaves the structure: it counts how often each program was tuned
+SIMPLIFICATION = (
+    "simplification"  # must not change a decision: the child takes its parent's place, or is dropped
+)
+
 
 class Proposer(ABC):
     """Makes proposals. It keeps no state that a proposal depends on: a resumed run must propose the same."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from evolve import program as programs
 from evolve.credit import SEPARATOR
@@ -18,11 +19,13 @@ from evolve.genetic.draft import Draft
 from evolve.genetic.operators import OPERATORS, WEIGHTS
 from evolve.genetic.source import Source, read
 from evolve.genetic.task import Task
-from evolve.proposers.base import Proposer
+from evolve.genetic.tuning import tune
+from evolve.proposers.base import TUNING, Proposer
 from evolve.records import Candidate, Proposal, Sample
 
 MAX_GROWTH = 400  # nodes that a program may have over the largest seed
 ATTEMPTS = 12
+TUNING_WEIGHT = 14.0  # prior weight of tuning beside those of the operators
 CHAIN = (0.72, 0.2, 0.08)  # chances of one, two, three operators in sequence
 ROOMY = 80  # nodes from which on a function that grows is given up more and more often
 CACHE = 512  # parsed programs that are kept
@@ -33,7 +36,7 @@ class GeneticProposer(Proposer):
     """Proposes children of a parent by one to three operators, drawn by the chances that the sample gives them."""
 
     name = "genetic"
-    arms = WEIGHTS
+    arms: Mapping[str, float] = MappingProxyType({**WEIGHTS, TUNING: TUNING_WEIGHT})
 
     def __init__(self, entry: str, program: str, imports: Sequence[str], seeds: Sequence[Candidate]) -> None:
         """
@@ -61,19 +64,35 @@ class GeneticProposer(Proposer):
             others = [self._source(member.candidate) for member in sample.inspirations]
         except ProgramError as error:
             return Proposal(number, "none", (parent.id,), None, str(error))
+        shares = sample.shares or self.arms
+        if rng.random() * sum(shares.values()) < shares.get(TUNING, 0.0):
+            tuned = self._tuned(sample, number)
+            if tuned is not None:
+                return tuned
         breeding = _distinct([*others])
         donors = _distinct([*breeding, *self._seeds])
-        shares = sample.shares or self.arms
+        varying = {name: share for name, share in shares.items() if name in OPERATORS}
         reason = "no operator found anything to change"
         for _ in range(ATTEMPTS):
             draft = Draft(source, self.imports)
-            operators, note = _vary(Task(draft, donors, len(breeding), rng), shares, sample.width)
+            operators, note = _vary(Task(draft, donors, len(breeding), rng), varying, sample.width)
             if not operators:
                 continue
             reason = self._fault(draft.source, source)
             if not reason:
-                return self._proposal(draft.source, sample, number, operators, note)
+                return self._proposal(draft.source, parent, number, operators, note)
         return Proposal(number, "none", (parent.id,), None, reason)
+
+    def _tuned(self, sample: Sample, number: int) -> Proposal | None:
+        """A child of the best member at hand whose numbers are not tuned yet, by the next step of its tuning."""
+        members = (sample.parent, *sample.inspirations)
+        for member in sorted(members, key=lambda member: -member.score):
+            parent = member.candidate
+            draft = Draft(self._source(parent), self.imports)
+            note = tune(draft, sample.tuned.get(parent.id, 0), parent.note)
+            if note and draft.commit():
+                return self._proposal(draft.source, parent, number, [TUNING], note)
+        return None
 
     def _fault(self, child: Source, parent: Source) -> str:
         """Why a child is not worth a proposal; "" if it is."""
@@ -86,9 +105,9 @@ class GeneticProposer(Proposer):
         return ""
 
     def _proposal(
-        self, child: Source, sample: Sample, number: int, operators: list[str], note: str
+        self, child: Source, parent: Candidate, number: int, operators: list[str], note: str
     ) -> Proposal:
-        parent, text = sample.parent.candidate, child.text
+        text = child.text
         operator = operators[0] if len(set(operators)) == 1 else SEPARATOR.join(operators)
         identity = hashlib.sha256(f"{self.program}\0{text}\0".encode()).hexdigest()[:16]
         self._children[identity] = child

@@ -77,7 +77,7 @@ def tweak_constant(task: Task) -> str:
         return ""
     old = literal(place.seen.node)
     assert old is not None
-    whole = isinstance(old, int) and not _may_be_fractional(place.seen, task.analysis(place.function))
+    whole = isinstance(old, int) and not may_be_fractional(place.seen, task.analysis(place.function))
     new = _stepped(task, int(old)) if whole else _scaled(task, float(old))
     if new == old:
         return ""
@@ -100,7 +100,7 @@ def _scaled(task: Task, old: float) -> float | int:
     return round_off(old * math.exp(task.rng.gauss(0.0, spread)))
 
 
-def _may_be_fractional(site: Site, analysis: Analysis) -> bool:
+def may_be_fractional(site: Site, analysis: Analysis) -> bool:
     """Whether a fraction can stand for a whole number: in arithmetic whose result is not a whole number."""
     if site.role != "value":
         return False
