@@ -336,7 +336,9 @@ def make_proposer(the_settings: Settings, the_problem: Problem, founders: Sequen
     spec = the_problem.spec
     if the_settings.proposer != "genetic":
         raise UsageError(f"--proposer {the_settings.proposer}: there is no such proposer; there are: genetic")
-    return GeneticProposer(spec.entry.function, spec.program, spec.limits.imports, founders)
+    return GeneticProposer(
+        spec.entry.function, spec.program, spec.limits.imports, founders, the_settings.genetic
+    )
 
 
 def start(

@@ -16,7 +16,7 @@ from evolve.budget import Budget
 from evolve.credit import Credits
 from evolve.errors import EvolveError
 from evolve.journal import Placed
-from evolve.proposers.base import TUNING, Proposer
+from evolve.proposers.base import SIMPLIFICATION, TUNING, Proposer
 from evolve.racing import telling_order
 from evolve.records import (
     Candidate,
@@ -102,6 +102,7 @@ class Search:
         self._to_found = list({candidate.id: candidate for candidate in founders}.values())
         self._awaited = {candidate.id for candidate in founders}
         self._known: set[str] = set()
+        self._ordered = 0  # proposals made when the order of races was last changed
         self._tuned: Counter[str] = Counter()  # trials of tuning, by parent
         self._pending: dict[tuple[str, Split], Task] = {}
         self._begun: list[Task] = []
@@ -176,6 +177,7 @@ class Search:
         self.stagnation.apply(step)
         self.archive.apply(step)
         if step.order:
+            self._ordered = step.number
             self.order = step.order
 
     def proposed(self, proposal: Proposal) -> None:
@@ -193,15 +195,27 @@ class Search:
         self._known.add(candidate.id)
         self.budget.started += 1
         self.credits.begun(candidate)
-        self._begin(Task(candidate, Split.TRAIN, self._race(candidate.number)))
+        self._begin(Task(candidate, Split.TRAIN, self._race(candidate)))
 
-    def _race(self, number: int) -> Race | None:
+    def _race(self, candidate: Candidate) -> Race | None:
         racing = self.settings.racing
         if not racing.stages or not self._founded:
             return None
-        bar = self.archive.bar(number) if racing.enabled else None
+        elder = self._elder(candidate)
+        if elder is not None:  # it is to decide as its elder does, so it is a duplicate if all goes well
+            # after a change of the order, what an earlier digest was made of is no more known
+            like = elder.evaluation.decisions if elder.candidate.number > self._ordered else ""
+            return Race(racing.stages, elder.evaluation.scores, racing.confidence, 0, self.order, like)
+        bar = self.archive.bar(candidate.number) if racing.enabled else None
         scores = bar.evaluation.scores if bar else None
         return Race(racing.stages, scores, racing.confidence, len(self.seen), self.order)
+
+    def _elder(self, candidate: Candidate) -> Member | None:
+        """The member that a simplification is to replace; None for any other candidate."""
+        if candidate.operator != SIMPLIFICATION:
+            return None
+        members = (member for member in self.archive.members() if member.candidate.id in candidate.parents)
+        return next(members, None)
 
     def _begin(self, task: Task) -> None:
         self._pending[task.candidate.id, task.split] = task
@@ -259,13 +273,22 @@ class Search:
         if candidate.id in self._awaited:
             yield from self._take_founder(member)
             return
-        placement = self.archive.add(member)
+        placement = self._offer(member)
         placed = placement.outcome is not Outcome.REJECTED
         self.credits.ended(candidate, evaluation, placed)
         if self.archive.best is not None:
             self.stagnation.saw(self.archive.best.score)
         if placed:
             yield Placed(candidate.id, placement)
+
+    def _offer(self, member: Member) -> Placement:
+        """To the archive. A simplification has its elder's scores on every instance, or it is dropped."""
+        if member.candidate.operator != SIMPLIFICATION:
+            return self.archive.add(member)
+        elder = self._elder(member.candidate)
+        if elder is None or not member.evaluation.ok or member.evaluation.scores != elder.evaluation.scores:
+            return Placement(Outcome.REJECTED)
+        return self.archive.supersede(elder.candidate.id, member)
 
     def _take_founder(self, member: Member) -> Iterator[Placed]:
         self._awaited.discard(member.candidate.id)

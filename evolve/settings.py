@@ -61,6 +61,15 @@ class RacingSettings(_Strict, frozen=True):
     order: Literal["telling", "given"] = "telling"
 
 
+class GeneticSettings(_Strict, frozen=True):
+    """What the genetic proposer does besides its operators."""
+
+    tuning: bool = True  # improve the numbers of good programs by a pattern search (see genetic/tuning.py)
+    simplification: float = (
+        0.03  # share of proposals that make a program shorter and must not change a decision
+    )
+
+
 class StagnationSettings(_Strict, frozen=True):
     """What a run does when its best on train gets no better (see stagnation.py)."""
 
@@ -120,6 +129,7 @@ class Settings(_Strict, frozen=True):
     archive: ArchiveSettings = ArchiveSettings()
     racing: RacingSettings = RacingSettings()
     bandit: BanditSettings = BanditSettings()
+    genetic: GeneticSettings = GeneticSettings()
     stagnation: StagnationSettings = StagnationSettings()
     cache: CacheSettings = CacheSettings()
     promotion: PromotionSettings = PromotionSettings()
@@ -224,6 +234,7 @@ def _check_ranges(settings: Settings) -> None:
         ("archive.patience", settings.archive.patience, 0, 10**9),
         ("bandit.decay", settings.bandit.decay, 0.5, 1.0),
         ("archive.migration", settings.archive.migration, 0, 10**9),
+        ("genetic.simplification", settings.genetic.simplification, 0.0, 1.0),
         ("stagnation.patience", settings.stagnation.patience, 0, 10**9),
         ("stagnation.progress", settings.stagnation.progress, 0.0, 1.0),
         ("racing.confidence", settings.racing.confidence, 0.5, 0.9999),

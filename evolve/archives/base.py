@@ -12,7 +12,7 @@ from evolve.records import Intervention, Member, Outcome, Placement, Sample, Sta
 class Archive(ABC):
     """Keeps members worth breeding from, and the best of those added and not discarded.
 
-    A new archive implements `_place` (where a member goes), `_remove`, `sample` (who breeds next), `bar` and
+    A new archive implements `_place` (where a member goes), `_swap`, `_remove`, `sample` (who breeds next), `bar` and
     `members`.
     It draws randomness from the generator passed in and from nowhere else, and it never evaluates.
     """
@@ -32,6 +32,13 @@ class Archive(ABC):
         """Take the seeds that work, in their order: what everything begins with."""
         for member in members:
             self.add(member)
+
+    def supersede(self, identity: str, member: Member) -> Placement:
+        """Put a member that decides the same in the place of an elder one, wherever that is kept."""
+        if self.best is not None and self.best.candidate.id == identity:
+            self.best = member
+        self._swap(identity, member)
+        return Placement(Outcome.IMPROVED, replaced=identity)
 
     def discard(self, identity: str) -> None:
         """Take a member out for good: validation has shown that it does not keep what it promised."""
@@ -62,6 +69,10 @@ class Archive(ABC):
     @abstractmethod
     def _place(self, member: Member) -> Placement:
         """Store an OK member, or reject it."""
+
+    @abstractmethod
+    def _swap(self, identity: str, member: Member) -> None:
+        """Put a member in the place of another one with the same scores."""
 
     @abstractmethod
     def _remove(self, identity: str) -> None:

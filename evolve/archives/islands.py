@@ -94,6 +94,10 @@ class Islands(Archive):
         placement = self._islands[index].add(member)
         return Placement(placement.outcome, f"island {index}", placement.replaced)
 
+    def _swap(self, identity: str, member: Member) -> None:
+        for island in self._islands:
+            island.swap(identity, member)
+
     def _remove(self, identity: str) -> None:
         for island in self._islands:
             island.remove(identity)

@@ -60,6 +60,9 @@ class Panmictic(Archive):
     def _place(self, member: Member) -> Placement:
         return self._population.add(member)
 
+    def _swap(self, identity: str, member: Member) -> None:
+        self._population.swap(identity, member)
+
     def _remove(self, identity: str) -> None:
         self._population.remove(identity)
         self._founders = [founder for founder in self._founders if founder.candidate.id != identity]

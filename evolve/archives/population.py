@@ -94,6 +94,10 @@ class Population:
     def remove(self, identity: str) -> None:
         self.members = [member for member in self.members if member.candidate.id != identity]
 
+    def swap(self, identity: str, member: Member) -> None:
+        """Put a member in the place of another one with the same scores, if that lives here."""
+        self.members = [member if other.candidate.id == identity else other for other in self.members]
+
     def tournament(self, contestants: int, rng: random.Random) -> Member:
         """The best of `contestants` members drawn with replacement; with 1, any of them alike."""
         return self.members[min(rng.randrange(len(self.members)) for _ in range(contestants))]

@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from dataclasses import replace
 
 from evolve import program as programs
 from evolve.credit import SEPARATOR
 from evolve.errors import ProgramError
 from evolve.genetic.draft import Draft
 from evolve.genetic.operators import OPERATORS, WEIGHTS
+from evolve.genetic.simplify import shrink
 from evolve.genetic.source import Source, read
 from evolve.genetic.task import Task
 from evolve.genetic.tuning import tune
-from evolve.proposers.base import TUNING, Proposer
+from evolve.proposers.base import SIMPLIFICATION, TUNING, Proposer
 from evolve.records import Candidate, Proposal, Sample
+from evolve.settings import GeneticSettings
 
 MAX_GROWTH = 400  # nodes that a program may have over the largest seed
 ATTEMPTS = 12
@@ -36,9 +38,15 @@ class GeneticProposer(Proposer):
     """Proposes children of a parent by one to three operators, drawn by the chances that the sample gives them."""
 
     name = "genetic"
-    arms: Mapping[str, float] = MappingProxyType({**WEIGHTS, TUNING: TUNING_WEIGHT})
 
-    def __init__(self, entry: str, program: str, imports: Sequence[str], seeds: Sequence[Candidate]) -> None:
+    def __init__(
+        self,
+        entry: str,
+        program: str,
+        imports: Sequence[str],
+        seeds: Sequence[Candidate],
+        settings: GeneticSettings | None = None,
+    ) -> None:
         """
         Args:
             entry: name of the function that a program must define.
@@ -49,6 +57,9 @@ class GeneticProposer(Proposer):
         Raises:
             ProgramError: a seed does not parse.
         """
+        self.settings = settings or GeneticSettings()
+        tuning = {TUNING: TUNING_WEIGHT} if self.settings.tuning else {}
+        self.arms: Mapping[str, float] = {**WEIGHTS, **tuning}
         self.entry = entry
         self.program = program
         self.imports = tuple(imports)
@@ -64,13 +75,19 @@ class GeneticProposer(Proposer):
             others = [self._source(member.candidate) for member in sample.inspirations]
         except ProgramError as error:
             return Proposal(number, "none", (parent.id,), None, str(error))
+        breeding = _distinct([*others])
+        donors = _distinct([*breeding, *self._seeds])
+        if rng.random() < self.settings.simplification:
+            simpler = self._simplified(
+                Task(Draft(source, self.imports), donors, len(breeding), rng), parent, number
+            )
+            if simpler is not None:
+                return simpler
         shares = sample.shares or self.arms
         if rng.random() * sum(shares.values()) < shares.get(TUNING, 0.0):
             tuned = self._tuned(sample, number)
             if tuned is not None:
                 return tuned
-        breeding = _distinct([*others])
-        donors = _distinct([*breeding, *self._seeds])
         varying = {name: share for name, share in shares.items() if name in OPERATORS}
         reason = "no operator found anything to change"
         for _ in range(ATTEMPTS):
@@ -92,6 +109,14 @@ class GeneticProposer(Proposer):
             note = tune(draft, sample.tuned.get(parent.id, 0), parent.note)
             if note and draft.commit():
                 return self._proposal(draft.source, parent, number, [TUNING], note)
+        return None
+
+    def _simplified(self, task: Task, parent: Candidate, number: int) -> Proposal | None:
+        for _ in range(ATTEMPTS):
+            note = shrink(task)
+            if note and self.entry in task.source.functions:
+                return self._proposal(task.source, parent, number, [SIMPLIFICATION], note)
+            task = replace(task, draft=Draft(self._source(parent), self.imports))
         return None
 
     def _fault(self, child: Source, parent: Source) -> str:

@@ -69,6 +69,20 @@ class ArchiveContract:
             assert best not in left
             assert archive.best is max(left, key=lambda each: each.score, default=None)
 
+    def test_a_member_that_supersedes_another_has_its_place_also_as_the_best(self) -> None:
+        archive = self.make()
+        for each in crowd(40):
+            archive.add(each)
+        best = archive.best
+        assert best is not None
+        count = len(archive)
+        heir = member(99, best.evaluation.scores)
+        placement = archive.supersede(best.candidate.id, heir)
+        assert (placement.outcome, placement.replaced) == (Outcome.IMPROVED, best.candidate.id)
+        assert archive.best is heir
+        assert best not in list(archive.members())
+        assert len(archive) == count
+
     def test_a_placement_says_what_happened(self) -> None:
         archive = self.make()
         for each in crowd(200):
