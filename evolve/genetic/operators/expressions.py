@@ -221,14 +221,14 @@ def insert_term(task: Task) -> str:
     form = rng.choices(list(TERM_FORMS), list(TERM_FORMS.values()))[0]
     if kind.kind == "vector" and not grower.numpy and form in ("max", "min", "choice"):
         return ""
-    return put(place, _combined(grower, kind, form, old))
+    return put(place, combined(grower, kind, form, old))
 
 
 def _must_be_whole(site: Site) -> bool:
     return site.role in ("assign", "return", "call") or not isinstance(site.holder, (ast.BinOp, ast.Compare))
 
 
-def _combined(grower: Grower, kind: Type, form: str, old: ast.expr) -> ast.expr:
+def combined(grower: Grower, kind: Type, form: str, old: ast.expr) -> ast.expr:
     """The old expression, of type `kind`, and a new term; numpy is at hand if a form of arrays needs it."""
     array, rng = kind.kind == "vector", grower.rng
     term = (
