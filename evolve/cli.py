@@ -194,7 +194,7 @@ def evaluate(
         )
     resolved = settings.resolve(problem, {}, overrides)
     loaded = problems.load(problem)
-    candidate = problems.read_program(file, loaded.spec)
+    candidate = problems.read_program(file, loaded.spec, loaded.folder)
     if split == "holdout":
         loaded.check_disjoint()
         openings.record(loaded.digest, candidate.id, "evolve evaluate")
