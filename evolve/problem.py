@@ -434,7 +434,7 @@ def _check_files(path: Path, spec: Spec) -> None:
         raise ProblemError(
             f"{path}: files lacks '{spec.program}', the file with the entry point (see program)"
         )
-    for name in (*spec.all_files, *spec.change):
+    for name in (*spec.change, *spec.all_files):
         stem = name.removesuffix(".py")
         if stem == name or not stem.isidentifier() or name == HARNESS_FILE:
             raise ProblemError(

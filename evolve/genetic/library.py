@@ -51,7 +51,7 @@ class Library:
     def source(self, candidate: Candidate, name: str) -> Source:
         """
         Raises:
-            ProgramError: the file does not parse, or no other file imports anything from it.
+            ProgramError: the file does not parse, or no other file imports a function from it.
         """
         key = candidate.id, name
         known = self.sources.get(key)
@@ -68,8 +68,10 @@ class Library:
         wanted = [self.entry] if name == self.program else []
         if len(candidate.files) > 1:
             wanted += programs.exports(candidate.files, name)
-        if not wanted:
-            raise ProgramError(f"{name}: no other file of the program imports anything from it")
+        defined = programs.defined_functions(tree)
+        wanted.sort(key=lambda each: each not in defined)
+        if not wanted or wanted[0] not in defined:
+            raise ProgramError(f"{name}: no other file of the program imports a function from it")
         return read(tree, wanted[0], tuple(dict.fromkeys(wanted[1:])))
 
     def child(
