@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from evolve import run, settings
 from evolve.errors import ProblemError
 from evolve.journal import Journal
 from evolve.proposers.genetic import GeneticProposer
+from evolve.publish import publish, source
 from evolve.records import Candidate, Evaluation, Member, Proposal, Sample, Split, Status
 
 MAIN = '''"""The scaffold: it asks the rule which job goes next."""
@@ -185,3 +187,31 @@ def test_show_lineage_and_diff_know_all_files(searched: Path) -> None:
     assert set(shown["files"]) == {"program.py", "rule.py"}  # type: ignore[call-overload]
     assert asked("lineage", str(searched))["steps"]
     assert "b/rule.py" in str(asked("diff", str(searched))["diff"])
+
+
+def test_a_published_package_holds_all_files_and_passes_its_tests(searched: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(searched, tmp_path / "run"))
+    published = publish(copied, None, tmp_path / "package")
+    package = published.folder / "src" / published.module
+    assert "from .rule import priority" in (package / "heuristic.py").read_text()
+    assert (package / "rule.py").is_file()
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    environment = {**os.environ, "PYTHONPATH": str(published.folder / "src")}
+    done = subprocess.run(
+        command, cwd=published.folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("from rule import f, g as h", "from .rule import f, g as h"),
+        ("import rule", "from . import rule"),
+        ("import numpy as np, rule as r", "import numpy as np; from . import rule as r"),
+        ("from numpy import argsort", "from numpy import argsort"),
+        ("if True:\n    import rule  # ä", "if True:\n    from . import rule  # ä"),
+    ],
+)
+def test_imports_of_other_files_become_relative_in_a_package(line: str, wanted: str) -> None:
+    assert source.relative(f"x = 'ö'\n{line}\ny = 2\n", {"rule.py": ""}) == f"x = 'ö'\n{wanted}\ny = 2\n"
