@@ -102,6 +102,7 @@ class Search:
         self._founded = False
         self._forced = False
         self._closed = False
+        self._unsought = False  # members came in since the last one worth a validation was sought in vain
 
     # ---- proposing
 
@@ -209,6 +210,7 @@ class Search:
             yield from self._take_founder(member)
             return
         placement = self.archive.add(member)
+        self._unsought |= placement.outcome is not Outcome.REJECTED
         if placement.outcome is not Outcome.REJECTED:
             yield Placed(candidate.id, placement)
 
@@ -225,7 +227,7 @@ class Search:
             raise EvolveError(f"no seed can be evaluated, so there is nothing to start from: {faults}")
         sound.sort(key=lambda founder: founder.candidate.number)
         self.archive.found(sound)
-        self._founded = True
+        self._founded = self._unsought = True
         if not self.order and self._reorder:
             scores = [founder.evaluation.scores for founder in sound]
             self.order = telling_order(scores, max(self.settings.racing.stages, default=0))
@@ -253,9 +255,12 @@ class Search:
 
     def _next_challenger(self) -> Member | None:
         """The best member on train that was never validated, if it is better there than the champion."""
+        if not self._unsought:
+            return None
         fresh = (member for member in self.archive.members() if member.candidate.id not in self._validated)
         best = max(fresh, key=lambda member: member.score, default=None)
         if best is None or (self.champion is not None and best.score <= self.champion.score):
+            self._unsought = False
             return None
         return best
 
