@@ -104,7 +104,7 @@ def order(transactions: list, makespan: object, calls: int) -> list[int]:
     length = np.array([len(each) for each in transactions])
     found = np.array(dispatch(delay, length, int(np.argmin(delay.mean(axis=1))))[0])
     span = makespan(found)
-    for _ in range(2 * calls // len(found)):
+    for _ in range(5 * calls // len(found)):
         place = rng.randrange(len(found))
         moved, new = insertion(delay, length, np.delete(found, place), int(found[place]))
         if new <= span:
