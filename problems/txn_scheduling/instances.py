@@ -186,46 +186,70 @@ def draw(kind: str, skew: int, n: int, key: Sequence[int], writes: float = 1.0) 
     ]
 
 
+Block = tuple[int, int, int]
+"""First place, last place and the transaction's last place."""
+
+
 def lower_bound(batch: Batch) -> int:
     """A makespan that no order can beat: each key taken as one machine (see README.md for the proof)."""
     lengths = np.diff(batch.first)
     longest = int(lengths.max())
+    keys = [_Key(uses, lengths) for uses in _uses(batch).values()]
+    best = longest
+    for key in sorted(keys, key=lambda each: -each.most):
+        if key.most + longest <= best:
+            break  # nor can any key that follows do better
+        best = max(best, key.bound(longest))
+    return best
+
+
+def _uses(batch: Batch) -> dict[int, dict[int, list[tuple[int, bool]]]]:
+    """By key and transaction the places of the accesses, and whether each writes."""
     uses: dict[int, dict[int, list[tuple[int, bool]]]] = {}
     for t, begin in enumerate(batch.first[:-1].tolist()):
         for i in range(begin, int(batch.first[t + 1])):
             if batch.keys[i] >= 0:
-                key_uses = uses.setdefault(int(batch.keys[i]), {})
-                key_uses.setdefault(t, []).append((i - begin, bool(batch.writes[i])))
-    return max(longest, *(_one_machine(each, lengths, longest) for each in uses.values()), 0)
+                of_key = uses.setdefault(int(batch.keys[i]), {})
+                of_key.setdefault(t, []).append((i - begin, bool(batch.writes[i])))
+    return uses
 
 
-def _one_machine(uses: Mapping[int, list[tuple[int, bool]]], lengths: Ints, longest: int) -> int:
-    """Bound from one key; uses: by transaction the places of its accesses, and whether each writes."""
-    readers, from_write, from_access, to_access = ([] for _ in range(4))
-    for t, accesses in uses.items():
-        places = [place for place, _ in accesses]
-        written = [place for place, write in accesses if write]
-        last = int(lengths[t]) - 1
-        if not written:
-            readers.append((places[0], places[-1], last))
-            continue
-        from_write.append((written[0], written[-1], last))
-        from_access.append((places[0], written[-1], last))
-        to_access.append((written[0], places[-1], last))
-    return max(
-        _heads_and_tails(from_write, readers, longest),
-        _heads_and_tails(from_access, [], longest),
-        _heads_and_tails(to_access, [], longest),
-    )
+class _Key:
+    """The accesses of one key, as blocks of transactions. most: work that can count for the bound."""
+
+    def __init__(self, uses: Mapping[int, list[tuple[int, bool]]], lengths: Ints) -> None:
+        self._readers: list[Block] = []
+        self._written: list[Block] = []  # from the first to the last write
+        self._until: list[Block] = []  # from the first access to the last write
+        self._since: list[Block] = []  # from the first write to the last access
+        self.most = 0
+        longest_read = 0
+        for t, accesses in uses.items():
+            (begin, _), (end, _), last = accesses[0], accesses[-1], int(lengths[t]) - 1
+            written = [place for place, write in accesses if write]
+            if not written:
+                self._readers.append((begin, end, last))
+                longest_read = max(longest_read, end - begin + 1)
+                continue
+            self._written.append((written[0], written[-1], last))
+            self._until.append((begin, written[-1], last))
+            self._since.append((written[0], end, last))
+            self.most += end - begin + 1
+        self.most += longest_read
+
+    def bound(self, longest: int) -> int:
+        return max(
+            _heads_and_tails(self._written, self._readers, longest),
+            _heads_and_tails(self._until, [], longest),
+            _heads_and_tails(self._since, [], longest),
+        )
 
 
-def _heads_and_tails(
-    blocks: Sequence[tuple[int, int, int]], shared: Sequence[tuple[int, int, int]], longest: int
-) -> int:
+def _heads_and_tails(blocks: Sequence[Block], shared: Sequence[Block], longest: int) -> int:
     """The largest head + work + tail over all sets of blocks with at least some head and some tail.
 
-    blocks: first place, last place and the transaction's last place; they exclude each other. shared: some that
-    exclude the blocks, but perhaps not each other, so that one of them counts.
+    blocks: they exclude each other. shared: some that exclude the blocks, but perhaps not each other, so that one of
+    them counts.
     """
     work = np.zeros((longest, longest), np.int64)  # by head and tail
     for begin, end, last in blocks:
@@ -261,6 +285,7 @@ CALLS = {"train": 1000, "validation": 4000, "holdout": 20_000}
 CPU_S = {"train": 0.25, "validation": 0.5, "holdout": 2.0}
 """CPU limit per batch in seconds."""
 HALVES = 7  # batches of half its transactions that a workload of a file also gives
+SMALLEST = 10  # transactions of a workload that is halved
 
 
 @dataclass(frozen=True)
@@ -342,7 +367,7 @@ def loaded(split: str, path: Path) -> Iterator[Draw]:
     for name in list(workloads)[_SPLIT_KEYS[split] - 1 :: len(_SPLIT_KEYS)]:
         whole = workloads[name]
         yield Draw(f"{split}/{name}", whole, {"kind": name, "n": len(whole)})
-        for repeat in range(HALVES if len(whole) > 3 else 0):
+        for repeat in range(HALVES if len(whole) >= SMALLEST else 0):
             half = _half(whole, (zlib.crc32(name.encode()), repeat))
             yield Draw(f"{split}/{name}-half-{repeat}", half, {"kind": name, "n": len(half)})
 

@@ -83,7 +83,7 @@ def insertion(delay: np.ndarray, length: np.ndarray, rest: np.ndarray, moved: in
     before = np.maximum.accumulate(np.concatenate(([0], start + delay[rest, moved])))
     behind = np.concatenate((tail + delay[moved, rest], [length[moved]]))
     behind = np.maximum.accumulate(behind[::-1])[::-1]
-    span = np.maximum(before + np.maximum(behind, length[moved]), (start + length[rest]).max())
+    span = np.maximum(before + np.maximum(behind, length[moved]), (start + length[rest]).max(initial=0))
     place = len(span) - 1 - int(np.argmin(span[::-1]))
     return np.insert(rest, place, moved), int(span[place])
 
