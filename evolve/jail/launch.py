@@ -163,6 +163,7 @@ class Zygote:
         paths = _site_folders(limits.imports)
         settings = {
             "imports": limits.imports,
+            "libraries": dict(limits.libraries),
             "memory_bytes": limits.memory_mb << 20,
             "answer_bytes": limits.answer_bytes,
             "landlock": level.filters,
