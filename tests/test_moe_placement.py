@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import combinations, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evolve import program
+from evolve import problem, program
+from evolve.errors import ProblemError, UsageError
 from evolve.evaluate import Evaluator
 from evolve.records import Instance, Split, Status
 from tests.moe_tools import GENERATOR, MOE, check, instances, objective, seed, some_placement
@@ -297,3 +300,95 @@ def test_seeds_lie_between_the_naive_baseline_and_the_bound_and_apart(evaluator:
     assert all(0.2 < score < 1.0 for name, score in scores.items() if name != "in_order")
     for one, other in combinations(("in_order", "sticky", "eplb", "waterfill"), 2):
         assert scores[other] > scores[one] + 0.03
+
+
+# -- recorded loads ----------------------------------------------------------------------------------------
+
+
+def recorded(path: Path, windows: int = 36, **sizes: Any) -> Path:
+    """A small file of expert loads, as serving engines write them."""
+    rng = np.random.default_rng(4)
+    history = [{"logical_expert_load": rng.integers(0, 99, (2, 6)).tolist()} for _ in range(windows)]
+    path.write_text(json.dumps({"load_history": history, "slots": 8, "gpus": 4, **sizes}))
+    return path
+
+
+def test_recorded_loads_become_instances_of_three_splits_that_share_no_window(tmp_path: Path) -> None:
+    found = problem.load("moe_placement", recorded(tmp_path / "engine.json", windows=60))
+    assert [len(found.split(split)) for split in Split] == [3, 3, 3]
+    history = json.loads((tmp_path / "engine.json").read_text())["load_history"]
+    table = np.array([window["logical_expert_load"] for window in history])
+    for split, first in zip(Split, (0, 20, 40), strict=True):
+        one, other = found.split(split)[:2]
+        assert one.name == f"{split}/engine-w{first}"
+        np.testing.assert_array_equal(one.arguments["load"], table[first : first + 8])
+        np.testing.assert_array_equal(one.facts["next"], table[first + 8 : first + 12])
+        np.testing.assert_array_equal(other.arguments["load"], table[first + 4 : first + 12])
+    found.check_disjoint()
+
+
+def test_every_seed_runs_on_recorded_loads(tmp_path: Path) -> None:
+    recorded(tmp_path / "one.json", nodes=2, groups=2)
+    recorded(tmp_path / "two.json")
+    loaded = problem.load("moe_placement", tmp_path)
+    with Evaluator(loaded, "rlimits") as made:
+        for candidate in loaded.seeds.values():
+            found = made.evaluate(candidate, Split.VALIDATION)
+            assert found.ok, found.feedback
+            assert found.instances == 2
+
+
+def test_a_plain_table_of_windows_is_read_as_well(tmp_path: Path) -> None:
+    (tmp_path / "plain.json").write_text(json.dumps(np.ones((36, 1, 64), int).tolist()))
+    (found,) = problem.load("moe_placement", tmp_path / "plain.json").split(Split.TRAIN)
+    assert (found.arguments["slots"], found.arguments["gpus"]) == (288, 32)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "no JSON text"),
+        ("{}", "there is no list 'load_history'"),
+        ('{"load_history": 7}', "there is no list 'load_history'"),
+        ('{"load_history": []}', "a table of numbers"),
+        ('{"load_history": [[[1, 2]], [[1]]]}', "a table of numbers"),
+        ('{"load_history": [[["1", "2"]]]}', "a table of numbers"),
+        ('{"load_history": [{"load": [[1, 2]]}]}', "a table of numbers"),
+        ('{"load_history": [[[1, -2]]]}', r"-2 is no number of tokens"),
+        ('{"load_history": [[[1, 0.5]]]}', r"0.5 is no number of tokens"),
+        ('{"load_history": [[[1, NaN]]]}', r"nan is no number of tokens"),
+        ('{"load_history": [[[1, 2]]]}', r"1 windows; three splits .* need 36"),
+    ],
+)
+def test_a_constant_score_when_a_data_file_is_broken_is_an_error_instead(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    (tmp_path / "bad.json").write_text(text)
+    with pytest.raises(ProblemError, match=rf"bad\.json: .*{why}"):
+        problem.load("moe_placement", tmp_path / "bad.json").split(Split.TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "why"),
+    [
+        ({"slots": 9}, "slots has to be a multiple of gpus"),
+        ({"slots": 4}, "slots has to be at least the 6 experts"),
+        ({"nodes": 3}, "gpus has to be a multiple of nodes"),
+        ({"nodes": 2}, "groups has to be a multiple of nodes"),
+        ({"groups": 4}, "the 6 experts have to be a multiple of groups"),
+        ({"gpus": 0}, "gpus is 0; it has to be a whole number from 1"),
+        ({"gpus": True}, "gpus is True"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(tmp_path: Path, sizes: dict[str, Any], why: str) -> None:
+    with pytest.raises(ProblemError, match=rf"engine\.json: .*{why}"):
+        problem.load("moe_placement", recorded(tmp_path / "engine.json", **sizes)).split(Split.TRAIN)
+
+
+def test_a_constant_score_when_a_data_file_is_missing_is_an_error_instead(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file or folder"):
+        problem.load("moe_placement", tmp_path / "nowhere.json")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "readme.txt").write_text("no trace")
+    with pytest.raises(ProblemError, match=r"the folder holds no \.json file"):
+        problem.load("moe_placement", tmp_path / "empty").split(Split.TRAIN)

@@ -6,9 +6,12 @@ processor rounds alike (no power, no logarithm): another machine or version of n
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -346,3 +349,94 @@ def instances(split: str) -> Iterable[Instance]:
     if split not in SPLITS:
         raise ProblemError(f"no split {split!r} in problems/moe_placement; there is: {', '.join(SPLITS)}")
     return SPLITS[split]()
+
+
+# -- recorded loads ----------------------------------------------------------------------------------------
+
+SIZES = {
+    "slots": 288,
+    "gpus": 32,
+    "nodes": 1,
+    "groups": 1,
+}  # what a file may say, and what holds if it does not
+
+
+def from_data(split: str, path: Path) -> Iterator[Instance]:
+    """The instances that a file of recorded loads gives, or a folder's *.json: README.md says how it looks.
+
+    Train is cut from the first third of the windows, validation from the second, holdout from the last.
+
+    Raises:
+        ProblemError: naming the file, the value and the rule.
+    """
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise ProblemError(f"{path}: the folder holds no .json file")
+    for file in files:
+        tree = _parse(file)
+        load = _windows(file, tree)
+        shape = _shape(file, tree, load)
+        third = len(load) // 3
+        start = third * list(SPLITS).index(split)
+        for first in range(start, start + third - SEEN - NEXT + 1, NEXT):
+            group = {
+                "setting": shape.setting,
+                "forecast": "recorded",
+                "kind": file.stem,
+                "experts": shape.experts,
+            }
+            cut = load[first : first + SEEN + NEXT].copy()
+            yield make(f"{split}/{file.stem}-w{first}", cut, shape, group)
+
+
+def _parse(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ProblemError(f"{file}: no JSON text: {error}") from None
+
+
+def _windows(file: Path, tree: Any) -> Ints:
+    """int64 (windows, layers, experts)."""
+    history = tree.get("load_history") if isinstance(tree, dict) else tree
+    if not isinstance(history, list):
+        raise ProblemError(f"{file}: there is no list 'load_history' of windows")
+    rows = [each.get("logical_expert_load") if isinstance(each, dict) else each for each in history]
+    try:
+        found = np.array(rows)
+    except (ValueError, OverflowError):
+        found = np.array(None)
+    if found.ndim != 3 or found.dtype.kind not in "iuf" or found.size == 0:
+        raise ProblemError(
+            f"{file}: every window has to be a table of numbers, a row a layer, all of one size"
+        )
+    if not ((found >= 0) & (found == np.floor(found)) & (found < 2**40)).all():
+        wrong = found[~((found >= 0) & (found == np.floor(found)) & (found < 2**40))][0]
+        raise ProblemError(f"{file}: {wrong} is no number of tokens: whole numbers from 0 to 2^40")
+    if len(found) < 3 * (SEEN + NEXT):
+        raise ProblemError(
+            f"{file}: {len(found)} windows; three splits of {SEEN} seen and {NEXT} next need {3 * (SEEN + NEXT)}"
+        )
+    return found.astype(np.int64)
+
+
+def _shape(file: Path, tree: Any, load: Ints) -> Shape:
+    given = {key: tree[key] for key in SIZES if isinstance(tree, dict) and key in tree}
+    for key, value in given.items():
+        if type(value) is not int or value < 1:
+            raise ProblemError(f"{file}: {key} is {value!r}; it has to be a whole number from 1")
+    sizes = {**SIZES, **given}
+    experts = load.shape[2]
+    rules = {
+        "slots has to be a multiple of gpus": sizes["slots"] % sizes["gpus"] == 0,
+        "gpus has to be a multiple of nodes": sizes["gpus"] % sizes["nodes"] == 0,
+        "groups has to be a multiple of nodes": sizes["groups"] % sizes["nodes"] == 0,
+        f"the {experts} experts have to be a multiple of groups": experts % sizes["groups"] == 0,
+        f"slots has to be at least the {experts} experts": sizes["slots"] >= experts,
+    }
+    for rule, kept in rules.items():
+        if not kept:
+            raise ProblemError(
+                f"{file}: {rule}; there is {', '.join(f'{k} = {v}' for k, v in sizes.items())}"
+            )
+    return Shape(experts, load.shape[1], **sizes)
