@@ -167,7 +167,7 @@ def deep(dice: Dice) -> Matmul:
 
 def expert(dice: Dice) -> Matmul:
     """The tokens of one expert of a mixture, hidden size 7168, intermediate 2048."""
-    tokens = dice.size(16, 4096, 16)
+    tokens = dice.size(16, 4096, 1)
     return Matmul(tokens, 4096, 7168) if dice.size(1, 2, 1) == 1 else Matmul(tokens, 7168, 2048)
 
 
