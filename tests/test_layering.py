@@ -8,11 +8,11 @@ import evolve
 ROOT = Path(evolve.__file__).parent
 LAYERS = [
     {"errors", "records"},
-    {"program", "settings", "statistics", "folders", "openings", "data"},
-    {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new"},
+    {"program", "settings", "statistics", "bandit", "folders", "openings", "data"},
+    {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new", "credit"},
     {"cache", "scoring", "feedback", "racing"},
-    {"proposers", "trial", "lineage"},
-    {"evaluate"},
+    {"proposers", "trial", "lineage", "stagnation"},
+    {"evaluate", "effects"},
     {"search"},
     {"run"},
     {"table", "doctor", "publish", "compare", "audit"},
