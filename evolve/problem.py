@@ -16,14 +16,18 @@ from typing import Any, Literal, NoReturn, cast
 import msgspec
 import numpy as np
 
+from evolve import data as sources
 from evolve import program
-from evolve.errors import EvaluatorError, ProblemError, ProgramError, SettingsError
+from evolve.data import Data
+from evolve.errors import EvaluatorError, ProblemError, ProgramError, SettingsError, UsageError
 from evolve.records import Candidate, Instance, Split, Value
 from evolve.settings import check_keys
 
 HARNESS_FILE = "problem_harness.py"  # its name in the jail
 HARNESS_ENTRY = "decide"
 SIZE = "size"  # the descriptor that every problem has
+FROM_DATA = "from_data"  # from_data(split, path) of instances.py: the same splits, made from real data
+Generate = Callable[[str], Iterable[Instance]]
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -159,18 +163,28 @@ class _Asked(BaseException):  # not an Exception, which a simulator might catch
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem folder, checked. `seeds` are candidates by name, in alphabetical order."""
+    """A problem folder, checked. `seeds` are candidates by name, in alphabetical order.
+
+    data: what the instances are made from; None: they are generated. takes_data: whether it could be given.
+    """
 
     folder: Path
     spec: Spec
     seeds: Mapping[str, Candidate]
     evaluator: ModuleType
-    _instances: Callable[[str], Iterable[Instance]]
+    _instances: Generate
+    data: Data | None = None
+    takes_data: bool = False
     _splits: dict[Split, tuple[Instance, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return self.spec.name
+
+    @property
+    def source(self) -> str:
+        """Path of the data that the instances are made from; "" if they are generated."""
+        return str(self.data.path) if self.data else ""
 
     @property
     def sign(self) -> int:
@@ -195,7 +209,10 @@ class Problem:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of what scores depend on: limits, instances, evaluator, baseline. Other seeds and prose may change."""
+        """Hash of what scores depend on: limits, instances and the data that they are made from, evaluator, baseline.
+
+        Other seeds and prose may change, and so may the place where the data lie.
+        """
         digest = hashlib.sha256()
         for path in (self.spec.instances, self.spec.evaluator):
             digest.update((self.folder / path).read_bytes())
@@ -204,6 +221,8 @@ class Problem:
         digest.update(self.seeds[self.spec.score.baseline].id.encode())
         if self.spec.harness:
             digest.update(msgspec.json.encode(self.spec.harness) + self.harness.encode())
+        if self.data:
+            digest.update(self.data.digest.encode())
         return digest.hexdigest()[:16]
 
     def split(self, split: Split) -> tuple[Instance, ...]:
@@ -211,6 +230,7 @@ class Problem:
 
         Raises:
             EvaluatorError: the generator failed, or gave something else than instances.
+            ProblemError: the data that were given break a rule.
         """
         if split not in self._splits:
             self._splits[split] = self._generate(split)
@@ -262,9 +282,14 @@ class Problem:
                     )
 
     def _generate(self, split: Split) -> tuple[Instance, ...]:
-        where = f"{self.folder / self.spec.instances}: instances('{split}')"
+        function = f"from_data('{split}', {self.data.path})" if self.data else f"instances('{split}')"
+        where = f"{self.folder / self.spec.instances}: {function}"
         try:
             instances = tuple(self._instances(str(split)))
+        except ProblemError as error:
+            if self.data is None:
+                raise EvaluatorError(f"{where} raised ProblemError: {error}") from error
+            raise  # the data are the user's, and the text says what is wrong with them
         except Exception as error:  # foreign code: whatever it raises is a fault of the problem
             raise EvaluatorError(f"{where} raised {type(error).__name__}: {error}") from error
         if not instances:
@@ -335,11 +360,15 @@ def find(name: str) -> Path:
     )
 
 
-def load(name: str) -> Problem:
+def load(name: str, data: str | Path = "") -> Problem:
     """Load and check a problem folder.
+
+    Args:
+        data: file or folder that the instances are made from; "": they are generated.
 
     Raises:
         ProblemError: naming the file, the value and the rule.
+        UsageError: the data cannot be read, or the problem has no use for them.
     """
     folder = find(name)
     spec = _read_spec(folder / "problem.toml")
@@ -350,9 +379,18 @@ def load(name: str) -> Problem:
     evaluator = _load_evaluator(folder / spec.evaluator, spec.entry)
     _check_harness(folder, spec)
     _check_descriptors(folder, spec, seeds, evaluator)
-    instances = _load_module(folder / spec.instances)
-    generate = _function(instances, "instances", folder / spec.instances)
-    return Problem(folder, spec, seeds, evaluator, cast(Callable[[str], Iterable[Instance]], generate))
+    module = _load_module(folder / spec.instances)
+    generate = cast(Generate, _function(module, "instances", folder / spec.instances))
+    read = getattr(module, FROM_DATA, None)
+    if not data:
+        return Problem(folder, spec, seeds, evaluator, generate, takes_data=callable(read))
+    if not callable(read):
+        raise UsageError(
+            f"--data {data}: {spec.name} generates its instances and reads no data; its "
+            f"{Path(spec.instances).name} defines no function '{FROM_DATA}'"
+        )
+    found = sources.read(data)
+    return Problem(folder, spec, seeds, evaluator, lambda split: read(split, found.path), found, True)
 
 
 def select_seeds(problem: Problem, names: Sequence[str]) -> dict[str, Candidate]:

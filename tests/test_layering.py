@@ -8,7 +8,7 @@ import evolve
 ROOT = Path(evolve.__file__).parent
 LAYERS = [
     {"errors", "records"},
-    {"program", "settings", "statistics", "folders", "openings"},
+    {"program", "settings", "statistics", "folders", "openings", "data"},
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new"},
     {"cache", "scoring", "feedback", "racing"},
     {"proposers", "trial", "lineage"},

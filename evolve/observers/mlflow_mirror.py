@@ -277,7 +277,7 @@ class Mirror:
 
     def _maker(self) -> Champions:
         if self._champions is None:
-            found = problem.load(self.journal.meta("folder"))
+            found = problem.load(self.journal.meta("folder"), self.journal.meta("data"))
             self._champions = Champions(found, self._settings.jail.minimum)
         return self._champions
 

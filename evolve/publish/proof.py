@@ -19,7 +19,7 @@ from evolve.settings import Settings
 from evolve.statistics import Interval, bootstrap_mean, finite, paired_bootstrap
 
 FORMAT = 1
-PRIVATE = {"problem", "mlflow"}  # settings that name places on this machine
+PRIVATE = {"problem", "data", "mlflow"}  # settings that name places on this machine
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
         "title": spec.title,
         "version": spec.version,
         "digest": problem.digest,
+        "data": {"name": problem.data.path.name, "digest": problem.data.digest} if problem.data else None,
         "objective": msgspec.to_builtins(spec.objective),
         "score": {
             "zero": f"the program '{spec.score.baseline}'",
