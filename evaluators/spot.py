@@ -60,7 +60,8 @@ class Job:
         Raises:
             Invalid: even on demand the job cannot be done by the deadline.
         """
-        if self.running == SPOT and not self.available[self.region][self.now]:
+        over = self.now >= self.ticks
+        if self.running == SPOT and not over and not self.available[self.region][self.now]:
             self.running, self.pending_s = NONE, 0
         needed_s = self.work_s + (self.overhead_s if self.running == NONE else self.pending_s)
         if needed_s > (self.ticks - self.now) * self.tick_s:

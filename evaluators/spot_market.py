@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ DEMAND = 3.06  # $ per hour on demand, and of spot, of the instances that the pu
 SPOT_PRICE = 0.9731
 PRICE_STEP_H = 6.5  # between changes of a spot price
 PRICE_STEP = 0.004  # of the price, up or down
+_GENERIC = frozenset({"traces", "random_start"})  # folders of the public archives
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,26 @@ class Trace:
     available: Bools
     price: tuple[float, ...] = ()
 
+    @property
+    def hours(self) -> float:
+        return len(self.available) * self.tick_s / HOUR_S
+
+    @property
+    def zone(self) -> str:
+        """The folder that it lies in, those that say nothing left out; "" for a file alone."""
+        return next((part for part in reversed(self.name.split("/")[:-1]) if part not in _GENERIC), "")
+
+    @property
+    def overhead_h(self) -> float:
+        """Hours of restart overhead that a folder "...overhead=H..." names; 0 if none does."""
+        found = re.search(r"overhead=([0-9.]+[0-9])", self.name)
+        return float(found[1]) if found else 0.0
+
+    def prices(self) -> Floats:
+        """$ for each tick of spot, (ticks,); the usual price where none was recorded."""
+        per_hour = np.array(self.price) if self.price else np.full(len(self.available), SPOT_PRICE)
+        return per_hour * self.tick_s / HOUR_S
+
 
 def read_trace(text: str | bytes, name: str) -> Trace:
     """A trace of the public format: {"metadata": {"gap_seconds": s}, "data": [0 = spot, 1 = none, ...]}.
@@ -171,18 +194,17 @@ def read_trace(text: str | bytes, name: str) -> Trace:
     return Trace(name, int(gap_s), np.array(data) == 0, price)
 
 
-def read_traces(path: Path) -> Iterator[Trace]:
+@cache
+def read_traces(path: Path) -> tuple[Trace, ...]:
     """All traces of a .json file, a folder or a .tar(.gz) of them, by name.
 
     Raises:
         ValueError: there is none, or one is broken.
     """
-    found = False
-    for name, text in _texts(path):
-        found = True
-        yield read_trace(text, name)
-    if not found:
+    traces = [read_trace(text, name) for name, text in _texts(path)]
+    if not traces:
         raise ValueError(f"{path}: no .json file in it; spot traces are one JSON file each")
+    return tuple(sorted(traces, key=lambda each: each.name))
 
 
 def _texts(path: Path) -> Iterable[tuple[str, bytes]]:
@@ -197,9 +219,9 @@ def _texts(path: Path) -> Iterable[tuple[str, bytes]]:
 
 
 def _members(path: Path) -> Iterable[tuple[str, bytes]]:
-    """The .json files of an archive; opened once, read in the order of their names."""
-    with tarfile.open(path) as archive:
-        for member in sorted(archive.getmembers(), key=lambda each: each.name):
+    """The .json files of an archive, read from front to back: going back in a compressed one costs minutes."""
+    with tarfile.open(path, "r|*") as archive:
+        for member in archive:
             file = archive.extractfile(member) if member.isfile() and member.name.endswith(".json") else None
             if file is not None:
                 yield member.name, file.read()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 from evolve import problem
 from evolve.evaluate import Evaluator
+from evolve.program import make_candidate
 from evolve.records import Instance, Split, Status
 
 SPOT = problem.load("spot_scheduling")
@@ -28,7 +31,12 @@ Policy = Callable[..., Any]
 
 
 def facts(
-    available: list[list[bool]], work: int, overhead: int, tick: int = 10, move: float = 0.5, several: bool = True
+    available: list[list[bool]],
+    work: int,
+    overhead: int,
+    tick: int = 10,
+    move: float = 0.5,
+    several: bool = True,
 ) -> dict[str, Any]:
     """Prices differ between ticks and regions, so that a tick charged at another's price shows."""
     regions, ticks = len(available), len(available[0])
@@ -132,7 +140,9 @@ def test_the_simulator_does_what_a_plain_one_does_second_by_second(given: dict[s
     def policy(*_: object) -> tuple[int, int]:
         if asked and rng.random() < habit[0]:  # keeping what runs has to be common
             return asked.append(asked[-1]) or asked[-1]
-        asked.append((rng.choices((0, 1, 2), (0.2, habit[1], habit[2]))[0], rng.randrange(len(given["demand"]))))
+        asked.append(
+            (rng.choices((0, 1, 2), (0.2, habit[1], habit[2]))[0], rng.randrange(len(given["demand"])))
+        )
         return asked[-1]
 
     try:
@@ -207,7 +217,12 @@ def test_a_job_worked_by_hand() -> None:
     cost = play(lambda now, *rest: policy(now, *rest) if now < 4 else 2, given)
     assert cost == 1.0 + 3 * 3.0
     assert [each[:4] for each in told] == [(0, 6, 0, 2.5), (1, 5, 0.5, 2), (2, 4, 0.5, 2), (3, 3, 1, 1.5)]
-    assert [each[4:8] for each in told] == [(True, 0, 0, 0.5), (False, 0, 0, 0.5), (False, 0, 0, 0.5), (False, 2, 0, 0.5)]
+    assert [each[4:8] for each in told] == [
+        (True, 0, 0, 0.5),
+        (False, 0, 0, 0.5),
+        (False, 0, 0, 0.5),
+        (False, 2, 0, 0.5),
+    ]
 
 
 def test_what_was_seen_is_told() -> None:
@@ -234,11 +249,35 @@ def test_an_overhead_longer_than_a_tick_goes_on_in_the_next() -> None:
     assert pending == [0, 1.5, 0.5, 0]
 
 
+@settings(deadline=None)
+@given(jobs, st.integers(0, 6), st.randoms(use_true_random=False))
+def test_what_the_policy_is_told_does_not_depend_on_the_future(
+    given: dict[str, Any], now: int, rng: Any
+) -> None:
+    told: list[list[str]] = [[], []]
+    other = {
+        **given,
+        "several": False,
+        "available": given["available"].copy(),
+        "price": given["price"].copy(),
+    }
+    other["available"][:, now + 1 :] ^= True
+    other["price"][:, now + 1 :] += rng.random()
+    for number, each in enumerate(({**given, "several": False}, other)):
+        seen: list[str] = []
+        with contextlib.suppress(SPOT.evaluator.Invalid):
+            play(lambda *state, seen=seen: seen.append(repr(state)) or int(state[0]) % 3, each)
+        told[number] = seen[: now + 1]
+    assert told[0] == told[1]
+
+
 # what gains in public suites of this problem gains nothing here
 
 
 def test_a_missed_deadline_is_a_failure_and_no_cheap_run() -> None:
-    with pytest.raises(SPOT.evaluator.Invalid, match="the deadline is missed: at tick 4 of 6 .* 2.5 more ticks"):
+    with pytest.raises(
+        SPOT.evaluator.Invalid, match=r"the deadline is missed: at tick 4 of 6 .* 2\.5 more ticks"
+    ):
         play(lambda *_: 0, one_region("......", 20, 5))
 
 
@@ -255,13 +294,10 @@ CHEATS = {
     "appends to its own work done": (
         "def decide(now, left, done, work, *rest):\n    done += work\n    work = 0.0\n    return 0\n"
     ),
-    # the public evaluator keeps the trace in the policy's process
+    # the public evaluator hands out objects through which the trace can be reached
     "sees the trace": (
-        "import gc\ndef decide(now, left, done, work, spot, *rest):\n"
-        "    for each in gc.get_objects():\n"
-        "        if type(each) is dict and 'available' in each and 'price' in each:\n"
-        "            return 0 / 0\n"
-        "    return 2\n"
+        "def decide(*state):\n"
+        "    return 2 if all(type(each) in (int, float, bool) for each in state) else 1\n"
     ),
     # a crash drops the scenario from the mean of the public evaluator
     "drops the scenarios that it does not like": (
@@ -270,7 +306,7 @@ CHEATS = {
 }
 ENDS = {
     "appends to its own work done": Status.INVALID,
-    "sees the trace": None,
+    "sees the trace": Status.OK,
     "drops the scenarios that it does not like": Status.CRASHED,
 }
 
@@ -283,15 +319,9 @@ def evaluator() -> Iterator[Evaluator]:
 
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_of_the_public_suites_gains_nothing(evaluator: Evaluator, name: str) -> None:
-    from evolve.program import make_candidate
-
-    source = CHEATS[name]
-    found = evaluator.evaluate(make_candidate({"program.py": source}), Split.TRAIN)
-    if ENDS[name] is None:  # it looks around, finds nothing, and is what it is: everything on demand
-        assert found.status in (Status.OK, Status.FORBIDDEN, Status.TIMED_OUT)
-        assert not found.ok or np.mean(found.objectives) == pytest.approx(100.0)
-    else:
-        assert found.status is ENDS[name], found.feedback
+    found = evaluator.evaluate(make_candidate({"program.py": CHEATS[name]}), Split.TRAIN)
+    assert found.status is ENDS[name], found.feedback
+    assert not found.ok or np.mean(found.objectives) == pytest.approx(100.0)  # everything on demand
 
 
 @pytest.mark.parametrize("name", SPOT.seeds)
@@ -300,7 +330,9 @@ def test_a_seed_scores_in_the_jail_what_it_scores_outside(evaluator: Evaluator, 
     assert found.ok, found.feedback
     scope: dict[str, Any] = {}
     exec(SPOT.seeds[name].files["program.py"], scope)
-    assert list(found.objectives) == [SPOT.evaluator.simulate(each, scope["decide"]) for each in SPOT.split(Split.TRAIN)]
+    assert list(found.objectives) == [
+        SPOT.evaluator.simulate(each, scope["decide"]) for each in SPOT.split(Split.TRAIN)
+    ]
 
 
 @settings(deadline=None, max_examples=300)
@@ -338,28 +370,34 @@ def test_the_splits_share_no_job_and_are_the_same_again() -> None:
 def test_the_traces_are_those_of_every_other_machine() -> None:
     """How many ticks have spot, as it was when the figures in README.md were measured."""
     sums = [int(each.facts["available"].sum()) for each in SPOT.split(Split.TRAIN)[:4]]
-    assert sums == [0, 0, 0, 0]
+    assert sums == [151, 40, 49, 2]
 
 
 SPELLS = {  # of the public traces: share of ticks with spot, mean hours of a spell with spot, and without
     "steady": (0.95, 4.37, 0.29),
     "common": (0.55, 1.83, 1.54),
     "flaky": (0.34, 0.72, 1.27),
-    "scarce": (0.14, 0.99, 1.62),
+    "scarce": (0.14, 0.83, 1.95),
 }
 
 
 @pytest.mark.parametrize("kind", SPELLS)
 def test_generated_markets_are_like_the_recorded_ones(kind: str) -> None:
-    ticks = 20_000
-    spot = MARKET.availability(GENERATOR["MARKETS"][kind], ticks, 600, MARKET.words((7,), (2, ticks + 1)))
-    edges = np.flatnonzero(np.diff(spot)) + 1
-    hours = np.diff(edges) / 6
-    with_spot = spot[edges[:-1]]
-    share, up, down = SPELLS[kind]
-    assert spot.mean() == pytest.approx(share, abs=0.1)
-    assert hours[with_spot].mean() == pytest.approx(up, rel=0.4)
-    assert hours[~with_spot].mean() == pytest.approx(down, rel=1.2)
+    """Measured alike: whole spells within windows of 554 ticks, which cut the longest off."""
+    up: list[float] = []
+    down: list[float] = []
+    shares = []
+    for window in range(60):
+        words = MARKET.words((window,), (2, 555))
+        spot = MARKET.availability(GENERATOR["MARKETS"][kind], 554, 600, words)
+        edges = np.flatnonzero(np.diff(spot)) + 1
+        for start, end in pairwise(edges.tolist()):
+            (up if spot[start] else down).append((end - start) / 6)
+        shares.append(spot.mean())
+    share, with_spot, without = SPELLS[kind]
+    assert np.mean(shares) == pytest.approx(share, abs=0.1)
+    assert np.mean(up) == pytest.approx(with_spot, rel=0.5)
+    assert np.mean(down) == pytest.approx(without, rel=0.5)
 
 
 # public traces
@@ -399,12 +437,12 @@ def test_an_archive_without_traces_is_an_error(tmp_path: Path) -> None:
     with tarfile.open(packed, "w") as archive:
         archive.addfile(tarfile.TarInfo("readme"), io.BytesIO())
     with pytest.raises(ValueError, match=r"no \.json file in it"):
-        list(MARKET.read_traces(packed))
+        MARKET.read_traces(packed)
 
 
 @pytest.mark.skipif(not DATA.is_file(), reason="the public traces are not part of the project")
 def test_the_clairvoyant_optimum_of_a_public_trace_lies_between_all_spot_and_greedy() -> None:
-    with tarfile.open(DATA) as archive:
+    with tarfile.open(DATA, "r|*") as archive:
         for member in archive:
             if member.name.endswith(".json") and member.isfile() and "overhead=0.10" in member.name:
                 text = archive.extractfile(member)

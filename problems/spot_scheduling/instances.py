@@ -25,12 +25,18 @@ MARKETS: Mapping[str, market.Market] = {
     "steady": market.Market(regime=(28.0, 7.5), up=(12.0, 1.0), down=(0.18, 0.4)),
     "common": market.Market(regime=(9.5, 2.0), up=(4.4, 0.58), down=(4.25, 0.33)),
     "flaky": market.Market(regime=(6.0, 9.0), up=(1.05, 0.2), down=(0.2, 3.5)),
-    "scarce": market.Market(regime=(10.0, 44.0), up=(0.93, 0.2), down=(0.27, 14.0)),
+    "scarce": market.Market(regime=(10.0, 44.0), up=(0.93, 0.2), down=(0.27, 7.0)),
 }
 SEEN = tuple(MARKETS)
 SHIFTED = ("daily", "drought", "dear")  # holdout only
 DEAR = 2.0  # times the usual price of spot
 SLACK: Mapping[str, float] = {"tight": 52 / 48, "medium": 1.25, "loose": 70 / 48}  # deadline over work
+
+
+PUBLIC_WORK_H = 48
+PUBLIC_DEADLINES_H = (52, 70)
+OVERHEADS_H = (0.02, 0.05, 0.1)
+PER_SPLIT: Mapping[str, int] = {"train": 48, "validation": 120, "holdout": 240}
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,44 @@ def drawn(split: str, plan: Plan, kind: str, slack: str, overhead_h: float, repe
     )
     name = f"{split}/{kind}-{slack}-{plan.work_h}h-{overhead_h:g}h-{repeat}"
     return instance(name, facts, {"kind": kind, "slack": slack})
+
+
+def from_data(split: str, path: Path) -> Iterable[Instance]:
+    """Jobs of 48 hours on recorded traces, with deadlines of 52 and 70 hours (Wu et al.).
+
+    Recordings of one zone overlap in time, so a zone belongs to one split: the first of every three in the order of
+    the names to train, the others to validation and holdout. A folder name "...overhead=H..." gives the restart
+    overhead in hours. Of a split's recordings PER_SPLIT are taken, evenly spaced.
+
+    Raises:
+        ProblemError: there is no such split, or the data are no such traces, or too few or too short.
+    """
+    part = list(_SPLIT_KEYS).index(split)
+    shortest_h = PUBLIC_DEADLINES_H[-1]
+    try:
+        traces = [each for each in market.read_traces(path) if each.hours >= shortest_h]
+    except (ValueError, OSError) as error:
+        raise ProblemError(f"--data {path}: {error}") from None
+    zones = sorted({each.zone for each in traces})
+    chosen = [each for each in traces if zones.index(each.zone) % len(_SPLIT_KEYS) == part]
+    if not chosen:
+        raise ProblemError(
+            f"--data {path}: recordings of {len(zones)} zones that cover {shortest_h} h; {split} needs a zone of "
+            f"its own, so there have to be at least {len(_SPLIT_KEYS)}"
+        )
+    for number, trace in enumerate(chosen[:: -(-len(chosen) // PER_SPLIT[split])]):
+        deadline_h = PUBLIC_DEADLINES_H[number % len(PUBLIC_DEADLINES_H)]
+        overhead_h = trace.overhead_h or OVERHEADS_H[number % len(OVERHEADS_H)]
+        ticks = round(deadline_h * market.HOUR_S / trace.tick_s)
+        facts = job(
+            trace.available[:ticks],
+            trace.prices()[:ticks],
+            trace.tick_s,
+            seconds(PUBLIC_WORK_H),
+            seconds(overhead_h),
+        )
+        group = {"kind": trace.zone, "slack": f"{deadline_h}h"}
+        yield instance(f"{split}/{trace.name}-{deadline_h}h-{overhead_h:g}h", facts, group)
 
 
 def instances(split: str) -> Iterable[Instance]:
