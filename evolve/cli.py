@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from evolve.cache import Cache
     from evolve.journal import Journal
+    from evolve.report import Report
     from evolve.run import Result, Run
 
 FINDING = 1
@@ -77,7 +78,7 @@ def main() -> None:
 
     \b
     Start:       evolve run smtt
-    Look:        evolve show latest, evolve lineage latest, evolve mlflow
+    Look:        evolve show latest, evolve lineage latest, evolve report latest, evolve mlflow
     Use it:      evolve publish latest --to my_heuristic
     Your own:    evolve new my_problem, then evolve run my_problem
     """
@@ -344,6 +345,41 @@ def diff(run: str, a: str | None, b: str | None, as_json: bool) -> None:
         print_diff(facts, _console())
 
 
+@_command(
+    "evolve report latest\nevolve report runs/smtt-20260102-030405 --out report.html --against runs/best-of-n"
+)
+@click.argument("run")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="File to write. [default: report.html in the run's folder]"
+)
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="RUN",
+    help="Draw another run's curve beside this one's. [default: best-of-n runs that lie beside it]",
+)
+@click.option(
+    "--measure/--no-measure", default=True, help="Run baselines that the journal lacks. [default: on]"
+)
+@json_option
+def report(run: str, out: Path | None, against: tuple[str, ...], measure: bool, as_json: bool) -> None:
+    """Write one HTML file on a run: baselines, curves, lineage, where it wins and loses, failures, conditions.
+
+    It needs no network and no server. The holdout is shown if `evolve publish` has opened it, and never opened here.
+    """
+    from evolve.cache import Cache
+    from evolve.report import write
+
+    folder = run_folder(run)
+    others = [run_folder(name) for name in against]
+    with Cache(cache_file()) as cache, _spinner("baselines") as advance:
+        written = write(folder, out, others, measure, cache, advance)
+    if as_json:
+        _print_json(written.facts())
+    else:
+        _print_report(written)
+
+
 @_command("evolve publish latest --to my_heuristic\npip install ./my_heuristic")
 @click.argument("run")
 @click.argument("candidate", required=False)
@@ -542,6 +578,24 @@ def _progress(total: int) -> Any:
     from evolve.table import progress
 
     return progress(total, _console(stderr=True))
+
+
+@contextmanager
+def _spinner(what: str) -> Iterator[Callable[[str], None]]:
+    """Says on a terminal what is under way."""
+    with _console(stderr=True).status(what) as status:
+        yield lambda name: status.update(f"{what}: {name}")
+
+
+def _print_report(written: Report) -> None:
+    from rich.text import Text
+
+    console = _console()
+    console.print(Text(written.claim), soft_wrap=True)
+    if written.standings.without:
+        console.print(Text(f"Warning: {written.standings.without}.", style="yellow"), soft_wrap=True)
+    text = f"{written.file}, {written.size / 1e6:.2f} MB, {written.programs} of {written.candidates} programs in it"
+    console.print(Text(text), soft_wrap=True)
 
 
 def _print_json(facts: object) -> None:

@@ -11,11 +11,11 @@ LAYERS = [
     {"program", "settings", "statistics", "folders", "openings"},
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new"},
     {"cache", "scoring", "feedback", "racing"},
-    {"proposers", "trial", "lineage"},
+    {"proposers", "trial", "lineage", "yields"},
     {"evaluate"},
     {"search"},
     {"run"},
-    {"table", "doctor", "publish", "compare", "audit"},
+    {"table", "doctor", "publish", "compare", "audit", "report"},
     {"review", "observers", "compare_report"},
     {"cli"},
 ]
