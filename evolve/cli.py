@@ -394,9 +394,22 @@ def report(run: str, out: Path | None, against: tuple[str, ...], measure: bool, 
 @click.option(
     "--again", is_flag=True, help="Open the holdout for another candidate of this run; the proof counts it."
 )
+@click.option(
+    "--approved",
+    is_flag=True,
+    help="Only what a reviewer approved in MLflow (tag `review` of its run); rejected or not reviewed: exit code 1.",
+)
+@click.option("--store", default="", help="With --approved: tracking URI. [default: the run's]")
 @json_option
 def publish(
-    run: str, candidate: str | None, destination: Path, name: str | None, again: bool, as_json: bool
+    run: str,
+    candidate: str | None,
+    destination: Path,
+    name: str | None,
+    again: bool,
+    approved: bool,
+    store: str,
+    as_json: bool,
 ) -> None:
     """Write a candidate (the champion, unless an id is given) as a pip-installable package with its proof.
 
@@ -404,7 +417,16 @@ def publish(
     """
     from evolve.publish import publish as publish_package
 
-    published = publish_package(run_folder(run), candidate, destination, name=name, again=again)
+    folder = run_folder(run)
+    review = None
+    if approved:
+        from evolve.observers.mlflow_review import approved as approved_one
+
+        review = approved_one(folder, candidate, store)
+        candidate = review.candidate
+    elif store:
+        raise UsageError("--store: needed for --approved alone")
+    published = publish_package(folder, candidate, destination, name=name, again=again, review=review)
     if as_json:
         _print_json(published.facts())
     else:
@@ -471,20 +493,35 @@ def compare(
         sys.exit(FINDING)
 
 
-@_command("evolve mlflow\nevolve mlflow --port 5001\nevolve mlflow --sync latest")
+@_command("evolve mlflow\nevolve mlflow --port 5001")
 @click.option(
     "--store", default="", help="Tracking URI. [default: MLFLOW_TRACKING_URI, else the SQLite file in runs/]"
 )
 @click.option("--port", type=int, default=5000, show_default=True)
-@click.option("--sync", metavar="RUN", help="Mirror this run now (again), instead of opening the page.")
-def mlflow(store: str, port: int, sync: str | None) -> None:
-    """Open the MLflow page on the runs' store."""
-    from evolve.observers import mlflow as mirror
+def mlflow(store: str, port: int) -> None:
+    """Open the MLflow page on the runs' store: the review desk.
 
-    if sync:
-        mirror.mirror(run_folder(sync), store=store)
-    else:
-        mirror.open_ui(store or mirror.default_store(), port)
+    A reviewer sets the tag `review` of a candidate's run to approved or rejected, and `review.reason` to why;
+    `evolve publish --approved` goes by it.
+    """
+    from evolve.observers.mlflow import default_store
+    from evolve.observers.mlflow_ui import open_ui
+
+    open_ui(store or default_store(), port)
+
+
+@_command("evolve sync latest\nevolve sync latest --store http://127.0.0.1:5000")
+@click.argument("run")
+@click.option(
+    "--store",
+    default="",
+    help="Tracking URI. [default: the run's, else MLFLOW_TRACKING_URI, else runs/mlflow.db]",
+)
+def sync(run: str, store: str) -> None:
+    """Mirror a run to MLflow now. What is there already is left alone; an empty store gets everything."""
+    from evolve.observers.mlflow import mirror
+
+    mirror(run_folder(run), store=store)
 
 
 @_command("evolve doctor\nevolve doctor --json")

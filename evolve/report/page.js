@@ -545,7 +545,7 @@ function explore(search) {
     detail.show(index);
     outline.reveal(index);
     atlas.chosen = index;
-    atlas.draw();
+    if (atlas.width) atlas.draw(); // the first drawing comes with the size of the canvas
     remember(search.id[index]);
     if (jump) byId("lineage").scrollIntoView();
   };
