@@ -11,11 +11,11 @@ LAYERS = [
     {"program", "settings", "statistics", "bandit", "folders", "openings", "data"},
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new", "credit"},
     {"cache", "scoring", "feedback", "racing"},
-    {"proposers", "trial", "lineage", "stagnation"},
+    {"proposers", "trial", "lineage", "stagnation", "yields"},
     {"evaluate", "effects"},
     {"search"},
     {"run"},
-    {"table", "doctor", "publish", "compare", "audit"},
+    {"table", "doctor", "publish", "compare", "audit", "report"},
     {"review", "observers", "compare_report"},
     {"cli"},
 ]
