@@ -129,18 +129,18 @@ def time_balance(us: Floats) -> float:
     return float((us.mean(axis=-1) / us.max(axis=-1)).mean())
 
 
-class CudaExperts:
-    """Expert weights on a CUDA device in bf16, and their products for given numbers of tokens."""
+class TorchExperts:
+    """Expert weights on a device of torch's in bf16, and their products for given numbers of tokens."""
 
-    def __init__(self, torch: Any, slots: int, expert: Expert, seed: int) -> None:
-        self.torch, self.expert = torch, expert
-        self._dice = torch.Generator(device="cuda").manual_seed(seed)
+    def __init__(self, torch: Any, slots: int, expert: Expert, seed: int, device: str = "cuda") -> None:
+        self.torch, self.expert, self.device = torch, expert, device
+        self._dice = torch.Generator(device=device).manual_seed(seed)
         # (slots, out, in), transposed for use: the layout that grouped products of weights are written for
         self.up = self._random(slots, 2 * expert.intermediate, expert.hidden).transpose(-2, -1)
         self.down = self._random(slots, expert.hidden, expert.intermediate).transpose(-2, -1)
 
     def _random(self, *shape: int) -> Any:
-        drawn = self.torch.randn(*shape, generator=self._dice, device="cuda", dtype=self.torch.bfloat16)
+        drawn = self.torch.randn(*shape, generator=self._dice, device=self.device, dtype=self.torch.bfloat16)
         return drawn * shape[-1] ** -0.5
 
     def inputs(self, tokens: Sequence[int]) -> tuple[Any, Any]:
@@ -148,7 +148,7 @@ class CudaExperts:
 
         A row more than there are tokens, because the last end has to be less than the number of rows.
         """
-        ends = self.torch.tensor(np.cumsum(tokens), dtype=self.torch.int32, device="cuda")
+        ends = self.torch.tensor(np.cumsum(tokens), dtype=self.torch.int32, device=self.device)
         return self._random(int(sum(tokens)) + 1, self.expert.hidden), ends
 
     def grouped(self, x: Any, ends: Any) -> Any:

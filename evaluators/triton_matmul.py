@@ -39,11 +39,11 @@ def _matmul(  # type: ignore[no-untyped-def]
         a += BLOCK_K * stride_ak
         b += BLOCK_K * stride_bk
     c = c_ptr + rows[:, None] * stride_cm + columns[None, :] * stride_cn
-    tl.store(c, total.to(tl.bfloat16), mask=(rows[:, None] < m) & (columns[None, :] < n))
+    tl.store(c, total.to(c_ptr.dtype.element_ty), mask=(rows[:, None] < m) & (columns[None, :] < n))
 
 
 def matmul(a: Any, b: Any, out: Any, configuration: dict[str, int]) -> Any:
-    """out = a @ b. a: (m, k), b: (k, n), out: (m, n), bf16 on one CUDA device; returns out.
+    """out = a @ b. a: (m, k), b: (k, n), out: (m, n), bf16 or fp16 on one CUDA device; returns out.
 
     Raises:
         triton.runtime.errors.OutOfResources: the configuration needs more shared memory or registers than there are.

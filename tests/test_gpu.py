@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -167,6 +168,37 @@ def test_grouped_products_are_those_of_every_token_alone(tokens: list[int], dice
     assert x.shape == (sum(tokens) + 1, 8)
     found = weights.grouped(x, ends)[: sum(tokens)]
     np.testing.assert_allclose(found, weights.one_by_one(x, tokens), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("tokens", [[3, 5, 1, 7], [16, 0, 8, 8], [0, 0, 0, 4], [0, 0, 0, 0]])
+def test_torchs_grouped_products_are_those_slot_by_slot(tokens: list[int]) -> None:
+    torch = pytest.importorskip("torch")
+    weights = experts.TorchExperts(torch, 4, experts.Expert(hidden=256, intermediate=128), 1, device="cpu")
+    x, ends = weights.inputs(tokens)
+    found, expected = weights.grouped(x, ends)[: sum(tokens)], weights.one_by_one(x, tokens)
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
+
+
+def test_the_triton_kernel_is_right_on_any_shape_in_its_interpreter() -> None:
+    """In fp16, because the interpreter knows no bf16."""
+    pytest.importorskip("torch")
+    pytest.importorskip("triton")
+    text = """
+import sys
+sys.path.insert(0, "evaluators")
+import torch
+from triton_matmul import matmul
+for m, n, k in ((64, 64, 64), (100, 70, 130), (257, 129, 65), (1, 1, 1)):
+    for block_m, block_n, block_k in ((64, 64, 32), (128, 32, 64)):
+        a, b = torch.randn(m, k).half(), torch.randn(k, n).half()
+        out = torch.full((m, n), float("nan")).half()
+        matmul(a, b, out, dict(block_m=block_m, block_n=block_n, block_k=block_k, warps=4, stages=3))
+        torch.testing.assert_close(out.float(), a.float() @ b.float(), rtol=0.01, atol=0.05)
+"""
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    words = [sys.executable, "-c", text]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 @settings(max_examples=200, deadline=None)

@@ -124,7 +124,7 @@ def cuda_bench(repeats: int) -> Bench:
         NoGpu: there is none.
     """
     device = gpu.CudaDevice()
-    return Bench(device, experts.CudaExperts(device.torch, SLOTS, experts.Expert(), 1), H200, repeats)
+    return Bench(device, experts.TorchExperts(device.torch, SLOTS, experts.Expert(), 1), H200, repeats)
 
 
 def host_bench(repeats: int) -> Bench:
