@@ -201,6 +201,13 @@ class Lineage:
         assert isinstance(record, Evaluation)
         return record
 
+    def trained(self) -> list[tuple[float, float]]:
+        """Of each evaluation on train, in order: running time in seconds, and score (nan unless OK)."""
+        rows = self._database.execute(
+            "SELECT at, score FROM evaluations WHERE split = ? ORDER BY seq", (Split.TRAIN,)
+        )
+        return [(at, float("nan") if score is None else score) for at, score in rows]
+
     @cached_property
     def promotions(self) -> tuple[Promotion, ...]:
         """All verdicts of the promotion test, in order."""

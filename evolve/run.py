@@ -371,7 +371,7 @@ def start(
         raise UsageError(
             f"--out {folder}: the folder is not empty; name a new one, or `evolve resume {folder}`"
         )
-    the_problem = problem.load(the_settings.problem)
+    the_problem = problem.load(the_settings.problem, the_settings.data)
     the_problem.check_disjoint()
     founders = problem.select_seeds(the_problem, the_settings.seeds)
     proposer = make_proposer(the_settings, the_problem, list(founders.values()))
@@ -380,6 +380,7 @@ def start(
     meta = {
         "problem": the_problem.name,
         "folder": str(the_problem.folder),
+        "data": the_problem.source,
         "digest": the_problem.digest,
         ARMS_NOTE: json.dumps(dict(proposer.arms)),
         "founders": json.dumps([candidate.id for candidate in founders.values()]),
@@ -407,11 +408,11 @@ def reopen(
     journal = Journal.open(folder)
     _lock(journal)
     the_settings = settings.load(folder / SETTINGS_FILE)
-    the_problem = problem.load(journal.meta("folder"))
+    the_problem = problem.load(journal.meta("folder"), journal.meta("data"))
     if the_problem.digest != journal.meta("digest"):
         raise JournalError(
-            f"{folder}: the problem {the_problem.folder} has changed since this run (instances, evaluator or limits); "
-            f"old and new scores cannot be compared: begin a new run"
+            f"{folder}: the problem {the_problem.folder} has changed since this run (instances, data, evaluator "
+            f"or limits); old and new scores cannot be compared: begin a new run"
         )
     founders = problem.select_seeds(the_problem, the_settings.seeds)
     if [candidate.id for candidate in founders.values()] != json.loads(journal.meta("founders")):

@@ -112,6 +112,7 @@ class Search:
         self._founded = False
         self._forced = False
         self._closed = False
+        self._unsought = False  # members came in since the last one worth a validation was sought in vain
 
     # ---- proposing
 
@@ -176,6 +177,7 @@ class Search:
         self.interventions[step.remedy] += 1
         self.stagnation.apply(step)
         self.archive.apply(step)
+        self._unsought = True
         if step.order:
             self._ordered = step.number
             self.order = step.order
@@ -279,6 +281,7 @@ class Search:
         if self.archive.best is not None:
             self.stagnation.saw(self.archive.best.score)
         if placed:
+            self._unsought = True
             yield Placed(candidate.id, placement)
 
     def _offer(self, member: Member) -> Placement:
@@ -303,7 +306,7 @@ class Search:
             raise EvolveError(f"no seed can be evaluated, so there is nothing to start from: {faults}")
         sound.sort(key=lambda founder: founder.candidate.number)
         self.archive.found(sound)
-        self._founded = True
+        self._founded = self._unsought = True
         if not self.order and self._reorder:
             scores = [founder.evaluation.scores for founder in sound]
             self.order = telling_order(scores, max(self.settings.racing.stages, default=0))
@@ -332,9 +335,12 @@ class Search:
 
     def _next_challenger(self) -> Member | None:
         """The best member on train that was never validated, if it is better there than the champion."""
+        if not self._unsought:
+            return None
         fresh = (member for member in self.archive.members() if member.candidate.id not in self._validated)
         best = max(fresh, key=lambda member: member.score, default=None)
         if best is None or (self.champion is not None and best.score <= self.champion.score):
+            self._unsought = False
             return None
         return best
 

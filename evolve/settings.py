@@ -121,6 +121,7 @@ class Settings(_Strict, frozen=True):
     """Everything a run depends on besides its problem folder."""
 
     problem: str
+    data: str = ""  # file or folder that the instances are made from; "" = they are generated
     seed: int = 1
     seeds: tuple[str, ...] = ()  # names of the seeds in the first population; () = all
     proposer: str = "genetic"
