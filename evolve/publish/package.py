@@ -97,11 +97,12 @@ def check_evaluator(case: Case) -> None:
         PublishError: naming what else it imports.
     """
     path = case.problem.folder / case.problem.spec.evaluator
-    foreign = source.modules(path.read_text("utf-8")) - {"numpy"}
+    foreign = source.modules(path.read_text("utf-8"), optional=False) - {"numpy"}
     if foreign:
         raise PublishError(
             f"{path} imports {', '.join(sorted(foreign))}; the package carries a copy of the evaluator, "
-            f"which may import numpy and the standard library only"
+            f"which may import numpy and the standard library only, "
+            f"and other modules where it goes on without them (try, except ImportError)"
         )
 
 
