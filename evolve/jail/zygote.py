@@ -56,7 +56,6 @@ class Configuration:
     imports: tuple[str, ...]
     libraries: dict[str, str]
     memory_bytes: int
-    cpu_s: int
     answer_bytes: int
     landlock: bool
     seccomp: bool
@@ -139,7 +138,7 @@ def _prepare(settings: Configuration) -> None:
     for name in ("evolve", "evolve.jail"):
         del sys.modules[name]
     settings.highest = os.sysconf("SC_OPEN_MAX")
-    settings.resources = kernel.resource_limits(settings.memory_bytes, settings.cpu_s)
+    settings.resources = kernel.resource_limits(settings.memory_bytes)
     if not settings.nobody:  # else the privileges are needed to take them from each child
         kernel.drop_privileges(to_nobody=False)
     kernel.no_new_privileges()
