@@ -184,8 +184,8 @@ def evaluator() -> Iterator[Evaluator]:
 
 def test_seeds_score_apart_with_room_above_the_best(evaluator: Evaluator) -> None:
     scores = {name: evaluator.evaluate(KERNEL.seeds[name], Split.TRAIN).score for name in NAMES}
-    assert scores["fixed"] == pytest.approx(0.0, abs=1e-12)
-    assert scores["waves"] > scores["fill"] + 0.1 > scores["tutorial"] + 0.1
+    assert scores["plain_tile"] == pytest.approx(0.0, abs=1e-12)
+    assert scores["whole_waves"] > scores["full_gpu"] + 0.1 > scores["tutorial_tile"] + 0.1
     assert max(scores.values()) < 0.8
 
 

@@ -1,6 +1,6 @@
-"""Waves: the least arithmetic, the idle SMs of the last wave counted as busy; then the most reuse.
+"""Fewest loads: the tile that loads the fewest numbers, edges included; then the one with most buffers.
 
-Wave quantisation as in NVIDIA's "Matrix multiplication background: user's guide".
+Goto and van de Geijn (2008), "Anatomy of high-performance matrix multiplication": large blocks amortise loads.
 """
 
 import numpy as np
@@ -9,20 +9,6 @@ import numpy as np
 def tiles(m: int, n: int, block_m: np.ndarray, block_n: np.ndarray) -> np.ndarray:
     """Number of blocks, those at the edges included."""
     return np.ceil(m / block_m) * np.ceil(n / block_n)
-
-
-def held(
-    shared: int,
-    block_m: np.ndarray,
-    block_n: np.ndarray,
-    block_k: np.ndarray,
-    warps: np.ndarray,
-    stages: np.ndarray,
-) -> np.ndarray:
-    """Blocks that an SM holds at the same time, by shared memory, registers and warps."""
-    memory = np.floor(shared * 1024 / (stages * (block_m + block_n) * block_k * 2 + 1024))
-    registers = np.floor(65536 / (np.minimum(block_m * block_n / (32 * warps) + 40, 255) * 32 * warps))
-    return np.maximum(np.minimum(np.minimum(memory, registers), 64 / warps), 1)
 
 
 def cost(
@@ -40,10 +26,8 @@ def cost(
     stages: np.ndarray,
 ) -> np.ndarray:
     """Rates the configurations, shape (configurations,); the smallest is chosen."""
-    together = sms * held(shared, block_m, block_n, block_k, warps, stages)
-    waves = np.ceil(tiles(m, n, block_m, block_n) / together)
-    work = waves * together * block_m * block_n
-    return work * (1 + 24 / block_m + 24 / block_n)
+    loads = tiles(m, n, block_m, block_n) * (block_m + block_n) * np.ceil(k / block_k) * block_k
+    return loads / (1 + 0.001 * stages)
 
 
 def choose(

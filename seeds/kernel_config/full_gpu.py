@@ -1,7 +1,4 @@
-"""Reuse: the tile that loads the fewest numbers, edges included; then the one with most buffers.
-
-Goto and van de Geijn (2008), "Anatomy of high-performance matrix multiplication": large blocks amortise loads.
-"""
+"""Full GPU: the largest tile of which there are enough to give every SM one; else as many tiles as can be."""
 
 import numpy as np
 
@@ -26,8 +23,9 @@ def cost(
     stages: np.ndarray,
 ) -> np.ndarray:
     """Rates the configurations, shape (configurations,); the smallest is chosen."""
-    loads = tiles(m, n, block_m, block_n) * (block_m + block_n) * np.ceil(k / block_k) * block_k
-    return loads / (1 + 0.001 * stages)
+    count = tiles(m, n, block_m, block_n)
+    busy = np.minimum(count / sms, 1)
+    return np.maximum(m, block_m) / busy - block_m * block_n / (block_m + block_n) - 0.1 * stages
 
 
 def choose(

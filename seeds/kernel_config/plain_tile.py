@@ -1,4 +1,4 @@
-"""Fixed: tiles of 64 x 64 x 32, 4 warps, 2 stages, whatever the shape; what a first kernel is written with."""
+"""Plain tile: tiles of 64 x 64 x 32, 4 warps, 2 stages, whatever the shape; what a first kernel is written with."""
 
 import numpy as np
 
