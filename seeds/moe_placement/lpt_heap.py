@@ -14,8 +14,10 @@ def forecast(last: np.ndarray, before: np.ndarray, mean: np.ndarray, peak: np.nd
 
 
 def cost(total: np.ndarray, weight: np.ndarray, home: np.ndarray, twin: np.ndarray) -> np.ndarray:
-    """Rates the bins for an item of this weight, given their totals; home: 1 where it was before; twin: 1 where a
-    replica of the same expert is by now. The smallest takes it."""
+    """Rates the bins for an item, given their totals; the smallest takes it. All are in tokens.
+
+    home: the item's weight where it was before, else 0. twin: what replicas of the same expert weigh there by now.
+    """
     return total
 
 
@@ -30,7 +32,7 @@ def assign(weight: np.ndarray, name: np.ndarray, home: np.ndarray) -> np.ndarray
     order = np.argsort(-weight, axis=1, kind="stable")
     weight = np.take_along_axis(weight, order, axis=1)[:, :, None]
     name = np.take_along_axis(name, order, axis=1)
-    homes = home[each[:, None], :, name]
+    homes = home[each[:, None], :, name] * weight
     twin = np.zeros(home.shape)
     total = np.zeros((rows, bins))
     room = np.full((rows, bins), items // bins)
@@ -42,7 +44,7 @@ def assign(weight: np.ndarray, name: np.ndarray, home: np.ndarray) -> np.ndarray
         found[:, step] = chosen
         total[each, chosen] += weight[:, step, 0]
         room[each, chosen] -= 1
-        twin[each, chosen, same] = 1.0
+        twin[each, chosen, same] += weight[:, step, 0]
     bins_of = np.empty((rows, items), np.int64)
     np.put_along_axis(bins_of, order, found, axis=1)
     return bins_of
