@@ -21,7 +21,7 @@ def cost(total: np.ndarray, weight: np.ndarray, home: np.ndarray, twin: np.ndarr
     return total
 
 
-def assign(weight: np.ndarray, name: np.ndarray, home: np.ndarray) -> np.ndarray:
+def assign(weight: np.ndarray, name: np.ndarray, home: np.ndarray) -> object:
     """The bin of each item, (rows, items): heavy items first, each to the bin of smallest cost that has room.
 
     weight: (rows, items). name: (rows, items), what the item is a replica of. home: (rows, bins, names).
@@ -50,7 +50,7 @@ def assign(weight: np.ndarray, name: np.ndarray, home: np.ndarray) -> np.ndarray
     return bins_of
 
 
-def resident(previous: np.ndarray, bins: int, names: int) -> np.ndarray:
+def resident(previous: np.ndarray, bins: int, names: int) -> object:
     """1 where a bin held a name before, (rows, bins, names). previous: (rows, slots), in the order of the bins."""
     rows, slots = previous.shape
     held = np.zeros((rows, bins, names))
@@ -58,7 +58,7 @@ def resident(previous: np.ndarray, bins: int, names: int) -> np.ndarray:
     return held
 
 
-def by_node(expected: np.ndarray, groups: int, nodes: int, previous: np.ndarray) -> np.ndarray:
+def by_node(expected: np.ndarray, groups: int, nodes: int, previous: np.ndarray) -> object:
     """Deals whole groups to nodes by their load: the experts of each node, (layers * nodes, experts / nodes)."""
     layers, experts = expected.shape
     size = experts // groups
@@ -69,7 +69,7 @@ def by_node(expected: np.ndarray, groups: int, nodes: int, previous: np.ndarray)
     return (dealt[:, :, None] * size + np.arange(size)).reshape(layers * nodes, -1)
 
 
-def replicate(weight: np.ndarray, slots: int) -> np.ndarray:
+def replicate(weight: np.ndarray, slots: int) -> object:
     """Number of replicas of each expert, (rows, experts): one each, then to the largest load a replica, by a heap."""
     copies = np.ones(weight.shape)
     for row, loads in enumerate(weight.tolist()):
@@ -82,23 +82,21 @@ def replicate(weight: np.ndarray, slots: int) -> np.ndarray:
     return copies
 
 
-def unroll(copies: np.ndarray, slots: int) -> np.ndarray:
+def unroll(copies: np.ndarray, slots: int) -> object:
     """The expert of each replica, (rows, slots)."""
     rows, experts = copies.shape
     every = np.tile(np.arange(experts), rows)
     return np.repeat(every, copies.astype(np.int64).ravel()).reshape(rows, slots)
 
 
-def pack(weight: np.ndarray, copies: np.ndarray, home: np.ndarray, slots: int) -> np.ndarray:
+def pack(weight: np.ndarray, copies: np.ndarray, home: np.ndarray, slots: int) -> object:
     """The expert in each slot, (rows, slots), in the order of the GPUs. home: (rows, gpus, experts)."""
     name = unroll(copies, slots)
     gpu = assign(np.take_along_axis(weight / copies, name, axis=1), name, home)
     return np.take_along_axis(name, np.argsort(gpu, axis=1, kind="stable"), axis=1)
 
 
-def place(
-    load: np.ndarray, slots: int, groups: int, nodes: int, gpus: int, previous: np.ndarray
-) -> np.ndarray:
+def place(load: np.ndarray, slots: int, groups: int, nodes: int, gpus: int, previous: np.ndarray) -> object:
     """The expert in each slot, (layers, slots). load: (windows, layers, experts); previous: (layers, slots).
 
     Groups are dealt to nodes first; then each node of each layer is a row of its own.
