@@ -32,6 +32,7 @@ _SPLIT_KEYS = {"train": 1, "validation": 2, "holdout": 3}
 FAST = Kind(7_000_000, 50_000, 50_000, 100, capacity=24_000, batch=24)
 SLOW = Kind(12_000_000, 110_000, 80_000, 180, capacity=14_000, batch=16)
 TTFT_S, TPOT_S = 0.6, 0.03
+CPU_S = 0.4  # for the answers to 240 requests
 BLOCK = 64
 SLOT_NS = 2_000_000  # arrivals fall into slots of 2 ms
 LONGEST = 6_000  # tokens of a prompt and its answer; any instance can hold them
@@ -134,10 +135,10 @@ class Traffic:
 
 
 KINDS: Mapping[str, Traffic] = {
-    "bursty": Traffic(chat, 10.0, 2.2),
+    "bursty": Traffic(chat, 9.0, 2.2),
     "heavy": Traffic(heavy, 18.0, 1.3),
-    "shared": Traffic(shared, 17.0, 1.6),
-    "sessions": Traffic(sessions, 15.5, 1.6),
+    "shared": Traffic(shared, 16.0, 1.6),
+    "sessions": Traffic(sessions, 14.5, 1.6),
     "blend": Traffic(blend, 14.0, 1.8),
     "agents": Traffic(agents, 12.0, 1.6),
 }
@@ -150,7 +151,7 @@ FLEETS: Mapping[str, tuple[Kind, ...]] = {
 # split: (kinds, fleets, requests, instances of each)
 PLANS: Mapping[str, list[tuple[tuple[str, ...], tuple[str, ...], int, int]]] = {
     "train": [(SEEN, ("even", "mixed"), 240, 1)],
-    "validation": [(SEEN, ("even", "mixed"), 300, 3)],
+    "validation": [(SEEN, ("even", "mixed"), 240, 3)],
     "holdout": [
         (SEEN, ("even", "mixed"), 300, 2),
         (SEEN, ("large",), 800, 1),
@@ -212,7 +213,8 @@ def instance(
     facts = {
         "requests": list(requests), "block": block, "kinds": list(fleet), "ttft_s": ttft_s, "tpot_s": tpot_s,
     }  # fmt: skip
-    return Instance(name=name, arguments={}, bound=loss(facts, *alone(facts)), group=dict(group), facts=facts)
+    bound, cpu_s = loss(facts, *alone(facts)), CPU_S * max(1.0, len(requests) / 240)
+    return Instance(name, {}, bound, dict(group), facts, cpu_s)
 
 
 def drawn(split: str, kind: str, fleet: str, prediction: str, count: int, repeat: int) -> Instance:
