@@ -410,7 +410,7 @@ def test_the_splits_share_no_instance_and_are_the_same_on_every_machine() -> Non
     assert (sum(each.prompt for each in first), sum(each.output for each in first), first[-1].arrival) == (
         209377,
         24950,
-        6808031855,
+        7156024163,
     )
 
 
