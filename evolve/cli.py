@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from evolve.cache import Cache
     from evolve.journal import Journal
     from evolve.problem import Problem
+    from evolve.report import Report
     from evolve.run import Result, Run
 
 FINDING = 1
@@ -85,7 +86,7 @@ def main() -> None:
 
     \b
     Start:       evolve run smtt
-    Look:        evolve show latest, evolve lineage latest, evolve mlflow
+    Look:        evolve show latest, evolve lineage latest, evolve report latest, evolve mlflow
     Use it:      evolve publish latest --to my_heuristic
     Your own:    evolve new my_problem, then evolve run my_problem
     """
@@ -365,6 +366,41 @@ def diff(run: str, a: str | None, b: str | None, as_json: bool) -> None:
         print_diff(facts, _console())
 
 
+@_command(
+    "evolve report latest\nevolve report runs/smtt-20260102-030405 --out report.html --against runs/best-of-n"
+)
+@click.argument("run")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="File to write. [default: report.html in the run's folder]"
+)
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="RUN",
+    help="Draw another run's curve beside this one's. [default: best-of-n runs that lie beside it]",
+)
+@click.option(
+    "--measure/--no-measure", default=True, help="Run baselines that the journal lacks. [default: on]"
+)
+@json_option
+def report(run: str, out: Path | None, against: tuple[str, ...], measure: bool, as_json: bool) -> None:
+    """Write one HTML file on a run: baselines, curves, lineage, where it wins and loses, failures, conditions.
+
+    It needs no network and no server. The holdout is shown if `evolve publish` has opened it, and never opened here.
+    """
+    from evolve.cache import Cache
+    from evolve.report import write
+
+    folder = run_folder(run)
+    others = [run_folder(name) for name in against]
+    with Cache(cache_file()) as cache, _spinner("baselines") as advance:
+        written = write(folder, out, others, measure, cache, advance)
+    if as_json:
+        _print_json(written.facts())
+    else:
+        _print_report(written)
+
+
 @_command("evolve publish latest --to my_heuristic\npip install ./my_heuristic")
 @click.argument("run")
 @click.argument("candidate", required=False)
@@ -379,9 +415,22 @@ def diff(run: str, a: str | None, b: str | None, as_json: bool) -> None:
 @click.option(
     "--again", is_flag=True, help="Open the holdout for another candidate of this run; the proof counts it."
 )
+@click.option(
+    "--approved",
+    is_flag=True,
+    help="Only what a reviewer approved in MLflow (tag `review` of its run); rejected or not reviewed: exit code 1.",
+)
+@click.option("--store", default="", help="With --approved: tracking URI. [default: the run's]")
 @json_option
 def publish(
-    run: str, candidate: str | None, destination: Path, name: str | None, again: bool, as_json: bool
+    run: str,
+    candidate: str | None,
+    destination: Path,
+    name: str | None,
+    again: bool,
+    approved: bool,
+    store: str,
+    as_json: bool,
 ) -> None:
     """Write a candidate (the champion, unless an id is given) as a pip-installable package with its proof.
 
@@ -389,7 +438,16 @@ def publish(
     """
     from evolve.publish import publish as publish_package
 
-    published = publish_package(run_folder(run), candidate, destination, name=name, again=again)
+    folder = run_folder(run)
+    review = None
+    if approved:
+        from evolve.observers.mlflow_review import approved as approved_one
+
+        review = approved_one(folder, candidate, store)
+        candidate = review.candidate
+    elif store:
+        raise UsageError("--store: needed for --approved alone")
+    published = publish_package(folder, candidate, destination, name=name, again=again, review=review)
     if as_json:
         _print_json(published.facts())
     else:
@@ -458,20 +516,35 @@ def compare(
         sys.exit(FINDING)
 
 
-@_command("evolve mlflow\nevolve mlflow --port 5001\nevolve mlflow --sync latest")
+@_command("evolve mlflow\nevolve mlflow --port 5001")
 @click.option(
     "--store", default="", help="Tracking URI. [default: MLFLOW_TRACKING_URI, else the SQLite file in runs/]"
 )
 @click.option("--port", type=int, default=5000, show_default=True)
-@click.option("--sync", metavar="RUN", help="Mirror this run now (again), instead of opening the page.")
-def mlflow(store: str, port: int, sync: str | None) -> None:
-    """Open the MLflow page on the runs' store."""
-    from evolve.observers import mlflow as mirror
+def mlflow(store: str, port: int) -> None:
+    """Open the MLflow page on the runs' store: the review desk.
 
-    if sync:
-        mirror.mirror(run_folder(sync), store=store)
-    else:
-        mirror.open_ui(store or mirror.default_store(), port)
+    A reviewer sets the tag `review` of a candidate's run to approved or rejected, and `review.reason` to why;
+    `evolve publish --approved` goes by it.
+    """
+    from evolve.observers.mlflow import default_store
+    from evolve.observers.mlflow_ui import open_ui
+
+    open_ui(store or default_store(), port)
+
+
+@_command("evolve sync latest\nevolve sync latest --store http://127.0.0.1:5000")
+@click.argument("run")
+@click.option(
+    "--store",
+    default="",
+    help="Tracking URI. [default: the run's, else MLFLOW_TRACKING_URI, else runs/mlflow.db]",
+)
+def sync(run: str, store: str) -> None:
+    """Mirror a run to MLflow now. What is there already is left alone; an empty store gets everything."""
+    from evolve.observers.mlflow import mirror
+
+    mirror(run_folder(run), store=store)
 
 
 @_command("evolve doctor\nevolve doctor --json")
@@ -581,6 +654,24 @@ def _progress(total: int) -> Any:
     from evolve.table import progress
 
     return progress(total, _console(stderr=True))
+
+
+@contextmanager
+def _spinner(what: str) -> Iterator[Callable[[str], None]]:
+    """Says on a terminal what is under way."""
+    with _console(stderr=True).status(what) as status:
+        yield lambda name: status.update(f"{what}: {name}")
+
+
+def _print_report(written: Report) -> None:
+    from rich.text import Text
+
+    console = _console()
+    console.print(Text(written.claim), soft_wrap=True)
+    if written.standings.without:
+        console.print(Text(f"Warning: {written.standings.without}.", style="yellow"), soft_wrap=True)
+    text = f"{written.file}, {written.size / 1e6:.2f} MB, {written.programs} of {written.candidates} programs in it"
+    console.print(Text(text), soft_wrap=True)
 
 
 def _print_json(facts: object) -> None:

@@ -32,13 +32,16 @@ from evolve.settings import ARCHIVES, Settings
 
 CONTROL = "best-of-n"
 DEFAULT_EVALUATIONS = 1000
+PLAIN = ("bandit.enabled=false", "genetic.tuning=false", "genetic.simplification=0", "stagnation.patience=0")
 PRESETS: dict[str, tuple[str, ...]] = {
     "default": (),
     **{kind: (f"archive.kind={kind}",) for kind in ARCHIVES},
-    "hill-climbing": ("archive.kind=top-k", "archive.size=1"),
-    "tournament": ("archive.kind=top-k", "archive.size=96"),
+    CONTROL: (f"archive.kind={CONTROL}", *PLAIN),
+    "hill-climbing": ("archive.kind=top-k", "archive.size=1", *PLAIN),
+    "tournament": ("archive.kind=top-k", "archive.size=96", *PLAIN),
 }
-"""Arms that need no settings: the defaults, each archive, and two classic searches."""
+"""Arms that need no settings: the defaults, each archive, and two classic searches; these and the control are plain,
+without what this search adds to them."""
 RESERVED = {"problem", "data", "seed", "budget", "mlflow"}  # what a comparison sets itself
 LOOK_S = 0.5
 

@@ -129,7 +129,12 @@ class Report(_Strict, frozen=True):
 
 
 class Spec(_Strict, frozen=True):
-    """problem.toml."""
+    """problem.toml.
+
+    libraries: Python files of the problem that harness and programs may import by their names, without `.py`. They
+        are run once in the jail's warm process, which may take a moment to compile; what they answer is trusted no
+        more than the program that asks.
+    """
 
     name: str
     title: str
@@ -144,6 +149,7 @@ class Spec(_Strict, frozen=True):
     limits: ProblemLimits
     version: int = 1
     program: str = "program.py"
+    libraries: tuple[str, ...] = ()
     harness: Harness | None = None
     descriptors: tuple[Descriptor, ...] = ()
     report: Report = Report()
@@ -201,6 +207,11 @@ class Problem:
         spec = self.spec.harness
         return (self.folder / spec.file).read_text(encoding="utf-8") if spec else ""
 
+    @cached_property
+    def libraries(self) -> dict[str, str]:
+        """Texts of the libraries by the names of their modules."""
+        return {Path(name).stem: (self.folder / name).read_text("utf-8") for name in self.spec.libraries}
+
     def loaded(self, files: Mapping[str, str]) -> tuple[dict[str, str], str, str]:
         """What the jail loads for a program: its files, the one that is called, and the function in it."""
         if self.spec.harness is None:
@@ -221,6 +232,8 @@ class Problem:
         digest.update(self.seeds[self.spec.score.baseline].id.encode())
         if self.spec.harness:
             digest.update(msgspec.json.encode(self.spec.harness) + self.harness.encode())
+        for name, text in self.libraries.items():
+            digest.update(f"{name}\0{text}".encode())
         if self.data:
             digest.update(self.data.digest.encode())
         return digest.hexdigest()[:16]
@@ -378,6 +391,7 @@ def load(name: str, data: str | Path = "") -> Problem:
     seeds = _load_seeds(folder, spec)
     evaluator = _load_evaluator(folder / spec.evaluator, spec.entry)
     _check_harness(folder, spec)
+    _check_libraries(folder, spec)
     _check_descriptors(folder, spec, seeds, evaluator)
     module = _load_module(folder / spec.instances)
     generate = cast(Generate, _function(module, "instances", folder / spec.instances))
@@ -469,6 +483,20 @@ def _check_harness(folder: Path, spec: Spec) -> None:
     if HARNESS_ENTRY not in defined:
         names = ", ".join(defined) or "no function"
         raise ProblemError(f"{path}: the function '{HARNESS_ENTRY}' is not defined; it defines: {names}")
+
+
+def _check_libraries(folder: Path, spec: Spec) -> None:
+    taken = {Path(spec.program).stem, Path(HARNESS_FILE).stem}
+    for name in spec.libraries:
+        path, stem = folder / name, Path(name).stem
+        if not path.is_file():
+            raise ProblemError(f"{folder}/problem.toml: libraries: '{name}': no such file")
+        if not stem.isidentifier() or stem in taken | sys.stdlib_module_names:
+            raise ProblemError(
+                f"{folder}/problem.toml: libraries: a program could not import '{stem}': the name of another module, "
+                f"or no name; rename {name}"
+            )
+        taken.add(stem)
 
 
 def _check_descriptors(

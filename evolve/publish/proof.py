@@ -14,6 +14,7 @@ from evolve.journal import Journal
 from evolve.lineage import Lineage
 from evolve.problem import Problem
 from evolve.publish.holdout import Measured, Rival
+from evolve.publish.review import Review
 from evolve.records import Candidate, Evaluation, Instance, Split
 from evolve.settings import Settings
 from evolve.statistics import Interval, bootstrap_mean, finite, paired_bootstrap
@@ -32,6 +33,7 @@ class Case:
     lineage: Lineage
     candidate: Candidate
     module: str
+    review: Review | None = None
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -61,6 +63,7 @@ def facts(case: Case, measured: Measured) -> dict[str, Any]:
             "train": _stored(case, Split.TRAIN),
             "validation": _stored(case, Split.VALIDATION),
             "promotion": _promotion(case),
+            "review": {"verdict": case.review.verdict, "reason": case.review.reason} if case.review else None,
             "search": _search(case),
             "lineage": [asdict(node) for node in case.lineage.line(case.candidate.id)],
         }
