@@ -71,19 +71,19 @@ def when(proof: Facts) -> list[str]:
         return [_outside(proof)]
     best = max(sound, key=lambda rival: rival["score"])["name"]
     wins = _listed(proof, best, "better")
-    losses = [
-        f"{places} ({rival['name']} is better there)"
-        for rival in sound
-        if (places := _listed(proof, rival["name"], "worse"))
-    ]
+    losses: dict[str, list[str]] = {}
+    for rival in sound:
+        if places := _listed(proof, rival["name"], "worse"):
+            losses.setdefault(places, []).append(rival["name"])
+    told = [f"{places} ({_joined(names)} better there)" for places, names in losses.items()]
     use = f"Use it {wins}: there it was better than {best}, the best rival" if wins else ""
-    avoid = f"Do not use it {'; nor '.join(losses)}" if losses else ""
+    avoid = f"Do not use it {'; nor '.join(told)}" if told else ""
     none = "" if losses else "In no group of the holdout was a rival shown to be better"
     return [f"{sentence}." for sentence in (use, avoid, none) if sentence] + [_outside(proof)]
 
 
 def _listed(proof: Facts, rival: str, word: str) -> str:
-    """ "for every n, and where TF is 0.4 or 0.6"; "" if there is none."""
+    """ "for every n, or where TF is 0.4 or 0.6"; "" if there is none."""
     compared = [each for each in proof["usage"]["groups"] if each["rival"] == rival]
     parts = []
     for key in dict.fromkeys(each["key"] for each in compared):
@@ -93,7 +93,11 @@ def _listed(proof: Facts, rival: str, word: str) -> str:
             parts.append(
                 f"for every {key}" if len(values) == len(words) else f"where {key} is {_either(values)}"
             )
-    return ", and ".join(parts)
+    return ", or ".join(parts)
+
+
+def _joined(names: Sequence[str]) -> str:
+    return f"{names[0]} is" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} are"
 
 
 def _either(values: Sequence[str]) -> str:
