@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from evolve.cache import Cache
     from evolve.journal import Journal
+    from evolve.problem import Problem
     from evolve.report import Report
     from evolve.run import Result, Run
 
@@ -61,6 +62,13 @@ def _command(example: str) -> Callable[[Callable[..., None]], click.Command]:
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else on stdout."
+)
+
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="File or folder of real data to make the instances from. [default: they are generated]",
 )
 
 
@@ -114,6 +122,7 @@ def main() -> None:
 @click.option(
     "--mlflow/--no-mlflow", default=True, help="Mirror the run to MLflow in the background. [default: on]"
 )
+@data_option
 @cache_option
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. archive.islands=4."
@@ -128,8 +137,8 @@ def run(problem: str, overrides: tuple[str, ...], out: Path | None, as_json: boo
     from evolve import run as runs
     from evolve import settings
 
-    name = problems.load(problem).name
     resolved = settings.resolve(problem, _given(options), overrides)
+    name = problems.load(problem, resolved.data).name
     folder = out or new_folder(name)
     _execute(
         lambda observers, store: runs.start(folder, resolved, observers, store),
@@ -174,9 +183,16 @@ def resume(
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="jail.minimum=LEVEL accepts a weaker jail."
 )
+@data_option
 @json_option
 def evaluate(
-    problem: str, file: Path, split: str, open_holdout: bool, overrides: tuple[str, ...], as_json: bool
+    problem: str,
+    file: Path,
+    split: str,
+    open_holdout: bool,
+    overrides: tuple[str, ...],
+    data: Path | None,
+    as_json: bool,
 ) -> None:
     """Score one program: status, raw and normalised score, CPU, memory, feedback. Exit code 1 unless it is OK.
 
@@ -194,7 +210,8 @@ def evaluate(
             "--split holdout: the holdout is sealed; add --open-holdout if you mean to look at it"
         )
     resolved = settings.resolve(problem, {}, overrides)
-    loaded = problems.load(problem)
+    loaded = problems.load(problem, data or "")
+    _say_source(loaded)
     candidate = problems.read_program(file, loaded.spec)
     if split == "holdout":
         loaded.check_disjoint()
@@ -214,8 +231,9 @@ def evaluate(
 @click.option(
     "--split", "splits", type=click.Choice(["train", "validation"]), multiple=True, help="[default: both]"
 )
+@data_option
 @json_option
-def baselines(problem: str, splits: tuple[str, ...], as_json: bool) -> None:
+def baselines(problem: str, splits: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     """Score every seed: what a search has to beat. PROBLEM is a folder or a bundled name."""
     from evolve import problem as problems
     from evolve.evaluate import Evaluator
@@ -224,7 +242,8 @@ def baselines(problem: str, splits: tuple[str, ...], as_json: bool) -> None:
     from evolve.settings import JailSettings
     from evolve.table import measure_seeds, render
 
-    loaded = problems.load(problem)
+    loaded = problems.load(problem, data or "")
+    _say_source(loaded)
     chosen = [Split(split) for split in splits or ("train", "validation")]
     with (
         Evaluator(loaded, Level(JailSettings().minimum)) as evaluator,
@@ -232,7 +251,9 @@ def baselines(problem: str, splits: tuple[str, ...], as_json: bool) -> None:
     ):
         rows = measure_seeds(loaded, evaluator, chosen, advance)
     if as_json:
-        _print_json({"problem": loaded.name, "seeds": [row.facts() for row in rows]})
+        _print_json(
+            {"problem": loaded.name, "data": loaded.source or None, "seeds": [row.facts() for row in rows]}
+        )
     else:
         _console().print(render(loaded, rows, chosen, f"{loaded.spec.title}: seeds"))
 
@@ -467,6 +488,7 @@ def publish(
     help="Folder. [default: runs/compare-PROBLEM-, and a hash of the above]",
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of every arm.")
+@data_option
 @json_option
 def compare(
     problem: str,
@@ -477,6 +499,7 @@ def compare(
     jobs: int | None,
     out: Path | None,
     overrides: tuple[str, ...],
+    data: Path | None,
     as_json: bool,
 ) -> None:
     """Compare ways to search PROBLEM at equal budget; best-of-n, which evolves nothing, always is an arm.
@@ -488,7 +511,7 @@ def compare(
     from evolve import compare_report as report
     from evolve import settings
 
-    plan = comparing.make_plan(problem, arms, repeats, evaluations, seconds, overrides)
+    plan = comparing.make_plan(problem, arms, repeats, evaluations, seconds, overrides, _absolute(data))
     folder = out or comparing.default_folder(plan)
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs {jobs}: at least 1 run at a time")
@@ -559,6 +582,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     tree["mlflow"] = {"enabled": options["mlflow"]}
     if options["cache"] is not None:
         tree["cache"] = {"enabled": options["cache"]}
+    if options["data"] is not None:
+        tree["data"] = _absolute(options["data"])
     if options["archive"] is not None:
         tree["archive"] = {"kind": options["archive"]}
     if options["seeds"] is not None:
@@ -582,6 +607,7 @@ def _execute(
         search = make([display, *([mirror] if mirror else [])], store)
         stack.enter_context(search.journal)
         console.print(_opening(search), highlight=False, soft_wrap=True)
+        _say_source(search.problem)
         result = search.execute()
     _report(search, result, as_json)
     if mirror:
@@ -596,6 +622,19 @@ def _opening(search: Run) -> str:
         f"{search.problem.spec.title}: proposer {settings.proposer} (no model, no key needed), "
         f"{settings.workers} worker{'s' * (settings.workers != 1)}, seed {settings.seed}, run {search.folder}"
     )
+
+
+def _absolute(data: Path | None) -> str:
+    """As a run notes it, which may be resumed from another folder."""
+    return str(data.resolve()) if data else ""
+
+
+def _say_source(problem: Problem) -> None:
+    """Where the instances come from, if the user has the choice."""
+    if problem.data:
+        click.echo(f"instances: from {problem.data.path} (content {problem.data.digest})", err=True)
+    elif problem.takes_data:
+        click.echo("instances: generated; --data PATH takes real ones", err=True)
 
 
 def _report(search: Run, result: Result, as_json: bool) -> None:

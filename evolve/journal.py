@@ -20,9 +20,20 @@ import numpy as np
 
 from evolve.errors import JournalError
 from evolve.folders import FILE
-from evolve.records import Candidate, Evaluation, Outcome, Placement, Promotion, Proposal, Split, Status
+from evolve.records import (
+    Candidate,
+    Evaluation,
+    Intervention,
+    Outcome,
+    Placement,
+    Promotion,
+    Proposal,
+    Remedy,
+    Split,
+    Status,
+)
 
-VERSION = 2
+VERSION = 3
 DICTIONARY_BYTES = 32_768  # what zlib can look back to
 
 _SCHEMA = """
@@ -42,6 +53,9 @@ CREATE TABLE promotions (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, challenger TEXT NOT NULL, champion TEXT NOT NULL,
     promoted INTEGER NOT NULL, difference REAL, low REAL, high REAL, confidence REAL NOT NULL,
     instances INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE interventions (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, remedy TEXT NOT NULL, number INTEGER NOT NULL, place INTEGER NOT NULL,
+    members TEXT NOT NULL, races TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE INDEX proposals_candidate ON proposals (candidate) WHERE candidate IS NOT NULL;
 """
 
@@ -54,7 +68,8 @@ class Placed:
     placement: Placement
 
 
-Record = Proposal | Evaluation | Placed | Promotion
+Record = Proposal | Evaluation | Placed | Promotion | Intervention
+TABLES = ("proposals", "evaluations", "placements", "promotions", "interventions")
 
 
 @dataclass(frozen=True)
@@ -171,6 +186,8 @@ class Journal:
                 self._database.execute("INSERT INTO placements VALUES (?, ?, ?, ?, ?, ?)", row)
             case Promotion():
                 self._append_promotion(head, record)
+            case Intervention():
+                self._append_intervention(head, record)
         return Entry(self._seq, at, record)
 
     def _append_proposal(self, head: tuple[int, float], proposal: Proposal) -> None:
@@ -226,6 +243,11 @@ class Journal:
         )
         self._database.execute(f"INSERT INTO promotions VALUES ({', '.join('?' * len(row))})", row)
 
+    def _append_intervention(self, head: tuple[int, float], step: Intervention) -> None:
+        lists = json.dumps(step.members), json.dumps(step.order)
+        row = (*head, step.remedy, step.number, step.place, *lists, step.reason)
+        self._database.execute("INSERT INTO interventions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
     def entries(self, after: int = 0) -> Iterator[Entry]:
         """All entries with seq > `after`, in order, up to the newest one at the time of the call."""
         # entries are committed in their order: up to this one no table lacks any
@@ -235,6 +257,7 @@ class Journal:
             self._evaluations(span),
             self._placements(span),
             self._promotions(span),
+            self._interventions(span),
         )
         pending = [next(stream, None) for stream in streams]
         while any(entry is not None for entry in pending):
@@ -312,14 +335,21 @@ class Journal:
             values["promoted"] = bool(values["promoted"])
             yield Entry(seq, at, Promotion(**values))
 
+    def _interventions(self, span: tuple[int, int]) -> Iterator[Entry]:
+        for row in self._rows("interventions", span):
+            members, order = tuple(json.loads(row["members"])), tuple(json.loads(row["races"]))
+            record = Intervention(
+                Remedy(row["remedy"]), row["number"], row["place"], members, order, row["reason"]
+            )
+            yield Entry(row["seq"], row["at"], record)
+
     def _rows(self, table: str, span: tuple[int, int]) -> Iterator[sqlite3.Row]:
         where = "WHERE seq > ? AND seq <= ? ORDER BY seq"
         return iter(self._database.execute(f"SELECT * FROM {table} {where}", span))
 
     def last_seq(self) -> int:
         """The place of the newest entry; 0 while there is none."""
-        tables = ("proposals", "evaluations", "placements", "promotions")
-        union = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in tables)
+        union = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in TABLES)
         return int(self._database.execute(f"SELECT coalesce(max(seq), 0) FROM ({union})").fetchone()[0])
 
     def progress(self) -> tuple[int, float]:

@@ -16,8 +16,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from evolve.errors import JournalError
-from evolve.journal import Journal
-from evolve.records import Candidate, Evaluation, Promotion, Repeats, Split, Status
+from evolve.journal import TABLES, Journal
+from evolve.records import Candidate, Evaluation, Promotion, Remedy, Repeats, Split, Status
 
 PROMOTED = "bold green"
 
@@ -46,6 +46,19 @@ class Verdict:
     score: float
     objective: float
     instances: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A child's evaluation on train. score: nan unless the status is OK. placed: it entered the archive."""
+
+    candidate: str
+    operator: str
+    parents: tuple[str, ...]
+    score: float
+    instances: int
+    cpu_s: float
+    placed: bool
 
 
 class Lineage:
@@ -165,6 +178,18 @@ class Lineage:
         """How a candidate did on a split; None if it was not evaluated there."""
         return self.verdicts.get((identity, split))
 
+    def trials(self) -> Iterator[Trial]:
+        """All evaluations on train in the order in which they were taken, each with what made its candidate."""
+        rows = self._database.execute(
+            "SELECT e.candidate, p.operator, p.parents, e.score, e.instances, e.cpu_s,"
+            " e.candidate IN (SELECT candidate FROM placements)"
+            " FROM evaluations AS e JOIN proposals AS p ON p.candidate = e.candidate"
+            " WHERE e.split = 'train' ORDER BY e.seq"
+        )
+        for identity, operator, parents, score, instances, cpu_s, placed in rows:
+            known = float("nan") if score is None else score
+            yield Trial(identity, operator, tuple(json.loads(parents)), known, instances, cpu_s, bool(placed))
+
     def evaluation(self, identity: str, split: Split) -> Evaluation | None:
         """The last evaluation of a candidate on a split with all its figures; None if there is none."""
         row = self._database.execute(
@@ -192,6 +217,14 @@ class Lineage:
         )
         return tuple(Promotion(row[0], row[1], bool(row[2]), *row[3:]) for row in rows)
 
+    @cached_property
+    def interventions(self) -> Mapping[Remedy, int]:
+        """How often the search did something about being stuck, by what it did."""
+        rows = self._database.execute(
+            "SELECT remedy, count(*) FROM interventions GROUP BY remedy ORDER BY remedy"
+        )
+        return {Remedy(name): count for name, count in rows}
+
     @property
     def champion(self) -> str:
         """Id of the last one that was promoted; "" if there is none."""
@@ -200,8 +233,7 @@ class Lineage:
     @property
     def elapsed_s(self) -> float:
         """Running time of the search at its last record, in seconds."""
-        tables = ("proposals", "evaluations", "placements", "promotions")
-        union = " UNION ALL ".join(f"SELECT max(at) AS at FROM {table}" for table in tables)
+        union = " UNION ALL ".join(f"SELECT max(at) AS at FROM {table}" for table in TABLES)
         row = self._database.execute(f"SELECT coalesce(max(at), 0.0) FROM ({union})").fetchone()
         return float(row[0])
 

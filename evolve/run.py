@@ -26,6 +26,7 @@ from evolve import __version__, problem, settings
 from evolve.archives import needs_descriptors
 from evolve.archives.population import Axis
 from evolve.cache import Cache
+from evolve.effects import ARMS_NOTE
 from evolve.errors import JournalError, UsageError
 from evolve.evaluate import Evaluator
 from evolve.jail.attacks import require_closed
@@ -33,7 +34,7 @@ from evolve.journal import Entry, Journal, Placed, Record
 from evolve.problem import Problem
 from evolve.proposers.base import Proposer
 from evolve.proposers.genetic import GeneticProposer
-from evolve.records import Candidate, Evaluation, Member, Promotion, Proposal, Repeats, Split
+from evolve.records import Candidate, Evaluation, Intervention, Member, Promotion, Proposal, Repeats, Split
 from evolve.search import Impossible, Search, Task
 from evolve.settings import BudgetSettings, Settings
 from evolve.trial import Seen
@@ -134,6 +135,8 @@ class Run:
                     pass  # publishing is no step of the search
                 case Evaluation():
                     derived.extend(self.search.evaluated(entry.record, entry.at))
+                case Intervention():
+                    self.search.intervened(entry.record)
                 case Placed() | Promotion():
                     if derived:
                         derived.popleft()
@@ -191,11 +194,17 @@ class Run:
                 return
             if not self.search.ready or not self._may_begin():
                 return
+            self._intervene()
             proposal = self.search.propose()
             self._journal(proposal)
             self.search.proposed(proposal)
             self._fruitless = 0 if proposal.candidate else self._fruitless + 1
             self._submit_begun(workers)
+
+    def _intervene(self) -> None:
+        while (step := self.search.remedy()) is not None:
+            self._journal(step)
+            self.search.intervened(step)
 
     def _may_begin(self) -> bool:
         # the seeds are what everything is measured against: they are evaluated whatever the budget says
@@ -327,7 +336,9 @@ def make_proposer(the_settings: Settings, the_problem: Problem, founders: Sequen
     spec = the_problem.spec
     if the_settings.proposer != "genetic":
         raise UsageError(f"--proposer {the_settings.proposer}: there is no such proposer; there are: genetic")
-    return GeneticProposer(spec.entry.function, spec.program, spec.limits.imports, founders)
+    return GeneticProposer(
+        spec.entry.function, spec.program, spec.limits.imports, founders, the_settings.genetic
+    )
 
 
 def start(
@@ -350,16 +361,18 @@ def start(
         raise UsageError(
             f"--out {folder}: the folder is not empty; name a new one, or `evolve resume {folder}`"
         )
-    the_problem = problem.load(the_settings.problem)
+    the_problem = problem.load(the_settings.problem, the_settings.data)
     the_problem.check_disjoint()
     founders = problem.select_seeds(the_problem, the_settings.seeds)
-    make_proposer(the_settings, the_problem, list(founders.values()))
+    proposer = make_proposer(the_settings, the_problem, list(founders.values()))
     folder.mkdir(parents=True, exist_ok=True)
     settings.save(the_settings, folder / SETTINGS_FILE)
     meta = {
         "problem": the_problem.name,
         "folder": str(the_problem.folder),
+        "data": the_problem.source,
         "digest": the_problem.digest,
+        ARMS_NOTE: json.dumps(dict(proposer.arms)),
         "founders": json.dumps([candidate.id for candidate in founders.values()]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": json.dumps(versions()),
@@ -385,11 +398,11 @@ def reopen(
     journal = Journal.open(folder)
     _lock(journal)
     the_settings = settings.load(folder / SETTINGS_FILE)
-    the_problem = problem.load(journal.meta("folder"))
+    the_problem = problem.load(journal.meta("folder"), journal.meta("data"))
     if the_problem.digest != journal.meta("digest"):
         raise JournalError(
-            f"{folder}: the problem {the_problem.folder} has changed since this run (instances, evaluator or limits); "
-            f"old and new scores cannot be compared: begin a new run"
+            f"{folder}: the problem {the_problem.folder} has changed since this run (instances, data, evaluator "
+            f"or limits); old and new scores cannot be compared: begin a new run"
         )
     founders = problem.select_seeds(the_problem, the_settings.seeds)
     if [candidate.id for candidate in founders.values()] != json.loads(journal.meta("founders")):

@@ -13,23 +13,28 @@ from dataclasses import dataclass, replace
 from evolve.archives import make_archive
 from evolve.archives.population import Axis
 from evolve.budget import Budget
+from evolve.credit import Credits
 from evolve.errors import EvolveError
 from evolve.journal import Placed
-from evolve.proposers.base import Proposer
+from evolve.proposers.base import SIMPLIFICATION, TUNING, Proposer
 from evolve.racing import telling_order
 from evolve.records import (
     Candidate,
     Evaluation,
+    Intervention,
     Member,
     Outcome,
     Placement,
     Promotion,
     Proposal,
+    Remedy,
     Repeats,
+    Sample,
     Split,
     Status,
 )
 from evolve.settings import Settings
+from evolve.stagnation import Stagnation, sharpened
 from evolve.statistics import paired_bootstrap
 from evolve.trial import Race, Seen
 
@@ -81,6 +86,9 @@ class Search:
         self.archive = make_archive(settings.archive, axes)
         self.budget = Budget(settings.budget)
         self.seen = Seen()
+        self.stagnation = Stagnation(settings.stagnation)
+        self.interventions: Counter[Remedy] = Counter()
+        self.credits = Credits(proposer.arms, settings.bandit)
         self.statuses: Counter[Status] = Counter()
         self.reasons: Counter[str] = Counter()
         self.proposals = 0
@@ -94,6 +102,8 @@ class Search:
         self._to_found = list({candidate.id: candidate for candidate in founders}.values())
         self._awaited = {candidate.id for candidate in founders}
         self._known: set[str] = set()
+        self._ordered = 0  # proposals made when the order of races was last changed
+        self._tuned: Counter[str] = Counter()  # trials of tuning, by parent
         self._pending: dict[tuple[str, Split], Task] = {}
         self._begun: list[Task] = []
         self._challengers: dict[str, Member] = {}
@@ -102,6 +112,7 @@ class Search:
         self._founded = False
         self._forced = False
         self._closed = False
+        self._unsought = False  # members came in since the last one worth a validation was sought in vain
 
     # ---- proposing
 
@@ -122,7 +133,8 @@ class Search:
             seed = self._to_found[0]
             return Proposal(number, "seed", (), replace(seed, number=number))
         rng = random.Random(f"{self.settings.seed}/{number}")
-        proposal = self._proposer.propose(self.archive.sample(number, rng), number, rng)
+        sample = self._sample(number, rng)
+        proposal = self._proposer.propose(sample, number, rng)
         candidate = proposal.candidate
         if candidate is None:
             return proposal
@@ -130,11 +142,53 @@ class Search:
             return Proposal(number, proposal.operator, proposal.parents, None, DUPLICATE)
         return replace(proposal, candidate=replace(candidate, number=number))
 
+    def _sample(self, number: int, rng: random.Random) -> Sample:
+        sample = self.archive.sample(number, rng)
+        members = (sample.parent, *sample.inspirations)
+        tuned = {member.candidate.id: self._tuned[member.candidate.id] for member in members}
+        return replace(sample, shares=self.credits.shares(), width=self.stagnation.width, tuned=tuned)
+
+    def remedy(self) -> Intervention | None:
+        """What is to be done before the next proposal, for the journal and then for `intervened`; None if nothing.
+
+        It changes nothing; asked again afterwards, it gives the next one.
+        """
+        if not self._founded:
+            return None
+        step = self.archive.remedy(self.proposals)
+        answers = (self._answer(remedy) for remedy in self.stagnation.due)
+        return step or next((answer for answer in answers if answer is not None), None)
+
+    def _answer(self, remedy: Remedy) -> Intervention | None:
+        """An answer to stagnation; None if it would mean nothing here."""
+        reason, stages = self.stagnation.reason, self.settings.racing.stages
+        if remedy is Remedy.MIGRATE:
+            step = self.archive.spread(self.proposals)
+            return replace(step, reason=reason) if step else None
+        if remedy is Remedy.WIDEN:
+            return Intervention(remedy, self.proposals, reason=reason)
+        if not self._reorder or not stages:
+            return None
+        order = sharpened(self.archive.members(), max(stages))
+        return Intervention(remedy, self.proposals, order=order, reason=reason)
+
+    def intervened(self, step: Intervention) -> None:
+        """Carry out what `remedy` named, or what the journal says."""
+        self.interventions[step.remedy] += 1
+        self.stagnation.apply(step)
+        self.archive.apply(step)
+        self._unsought = True
+        if step.order:
+            self._ordered = step.number
+            self.order = step.order
+
     def proposed(self, proposal: Proposal) -> None:
         """Take note of a proposal; if it has a candidate, its evaluation is begun."""
         self.proposals = proposal.number
         self.archive.advance(proposal.number)
         candidate = proposal.candidate
+        if proposal.operator == TUNING:
+            self._tuned[proposal.parents[0]] += 1
         if self._to_found:
             self._to_found.pop(0)
         if candidate is None:
@@ -142,15 +196,28 @@ class Search:
             return
         self._known.add(candidate.id)
         self.budget.started += 1
-        self._begin(Task(candidate, Split.TRAIN, self._race(candidate.number)))
+        self.credits.begun(candidate)
+        self._begin(Task(candidate, Split.TRAIN, self._race(candidate)))
 
-    def _race(self, number: int) -> Race | None:
+    def _race(self, candidate: Candidate) -> Race | None:
         racing = self.settings.racing
         if not racing.stages or not self._founded:
             return None
-        bar = self.archive.bar(number) if racing.enabled else None
+        elder = self._elder(candidate)
+        if elder is not None:  # it is to decide as its elder does, so it is a duplicate if all goes well
+            # after a change of the order, what an earlier digest was made of is no more known
+            like = elder.evaluation.decisions if elder.candidate.number > self._ordered else ""
+            return Race(racing.stages, elder.evaluation.scores, racing.confidence, 0, self.order, like)
+        bar = self.archive.bar(candidate.number) if racing.enabled else None
         scores = bar.evaluation.scores if bar else None
         return Race(racing.stages, scores, racing.confidence, len(self.seen), self.order)
+
+    def _elder(self, candidate: Candidate) -> Member | None:
+        """The member that a simplification is to replace; None for any other candidate."""
+        if candidate.operator != SIMPLIFICATION:
+            return None
+        members = (member for member in self.archive.members() if member.candidate.id in candidate.parents)
+        return next(members, None)
 
     def _begin(self, task: Task) -> None:
         self._pending[task.candidate.id, task.split] = task
@@ -208,9 +275,23 @@ class Search:
         if candidate.id in self._awaited:
             yield from self._take_founder(member)
             return
-        placement = self.archive.add(member)
-        if placement.outcome is not Outcome.REJECTED:
+        placement = self._offer(member)
+        placed = placement.outcome is not Outcome.REJECTED
+        self.credits.ended(candidate, evaluation, placed)
+        if self.archive.best is not None:
+            self.stagnation.saw(self.archive.best.score)
+        if placed:
+            self._unsought = True
             yield Placed(candidate.id, placement)
+
+    def _offer(self, member: Member) -> Placement:
+        """To the archive. A simplification has its elder's scores on every instance, or it is dropped."""
+        if member.candidate.operator != SIMPLIFICATION:
+            return self.archive.add(member)
+        elder = self._elder(member.candidate)
+        if elder is None or not member.evaluation.ok or member.evaluation.scores != elder.evaluation.scores:
+            return Placement(Outcome.REJECTED)
+        return self.archive.supersede(elder.candidate.id, member)
 
     def _take_founder(self, member: Member) -> Iterator[Placed]:
         self._awaited.discard(member.candidate.id)
@@ -225,11 +306,12 @@ class Search:
             raise EvolveError(f"no seed can be evaluated, so there is nothing to start from: {faults}")
         sound.sort(key=lambda founder: founder.candidate.number)
         self.archive.found(sound)
-        self._founded = True
+        self._founded = self._unsought = True
         if not self.order and self._reorder:
             scores = [founder.evaluation.scores for founder in sound]
             self.order = telling_order(scores, max(self.settings.racing.stages, default=0))
         for founder in sound:
+            self.credits.ended(founder.candidate, founder.evaluation, True)
             yield Placed(founder.candidate.id, Placement(Outcome.NEW, "founder"))
 
     # ---- promotion
@@ -253,9 +335,12 @@ class Search:
 
     def _next_challenger(self) -> Member | None:
         """The best member on train that was never validated, if it is better there than the champion."""
+        if not self._unsought:
+            return None
         fresh = (member for member in self.archive.members() if member.candidate.id not in self._validated)
         best = max(fresh, key=lambda member: member.score, default=None)
         if best is None or (self.champion is not None and best.score <= self.champion.score):
+            self._unsought = False
             return None
         return best
 

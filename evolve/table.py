@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from evolve.effects import COST_UNITS, operator_facts, operator_table
 from evolve.evaluate import Evaluator
 from evolve.problem import Problem
 from evolve.records import Candidate, Evaluation, Member, Repeats, Split
@@ -161,6 +162,7 @@ def evaluation_facts(problem: Problem, evaluation: Evaluation) -> dict[str, obje
         "candidate": evaluation.candidate,
         "status": found["status"],
         "split": str(evaluation.split),
+        "data": problem.source or None,
         "score": found["score"],
         "worst_decile": found["worst_decile"],
         "raw": found["raw"],
@@ -235,6 +237,7 @@ def result_facts(problem: Problem, result: Result, rows: Sequence[Row]) -> dict[
     """For `evolve run --json`."""
     return {
         "run": str(result.folder),
+        "data": problem.source or None,
         "champion": result.champion.candidate.id if result.champion else None,
         "evaluations": result.evaluations,
         "seconds": round(result.elapsed_s, 3),
@@ -268,6 +271,9 @@ def print_result(
         console.print(Text(f"Warning: {result.cache_fault}.", style="yellow"), soft_wrap=True)
     console.print(render(problem, rows, [Split.TRAIN, Split.VALIDATION]))
     console.print(_claim(search, rows))
+    arms = search.credits.bandit.table()
+    if arms and result.evaluations > len(search.founders):
+        console.print(operator_table(operator_facts(arms), COST_UNITS[search.settings.bandit.cost]))
     _print_impossible(problem, result, console)
     folder = result.folder
     console.print(f"The run lies in {folder}; its best program is {folder / 'best.py'}.", soft_wrap=True)
@@ -332,6 +338,7 @@ def problem_facts(problem: Problem) -> dict[str, object]:
         "entry": spec.entry.signature,
         "objective": f"{spec.objective.direction} {spec.objective.name} ({spec.objective.unit})",
         "instances": {str(split): len(problem.split(split)) for split in Split},
+        "takes_data": problem.takes_data,
         "seeds": list(problem.seeds),
         "evaluator": Path(spec.evaluator).name,
         "baseline": spec.score.baseline,

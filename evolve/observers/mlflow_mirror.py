@@ -122,7 +122,7 @@ class Mirror:
     def _grid(self) -> dict[Split, tuple[Instance, ...]]:
         """The instances, for the scores of groups; none if the problem has gone or changed since."""
         try:
-            found = problem.load(self.journal.meta("folder"))
+            found = problem.load(self.journal.meta("folder"), self.journal.meta("data"))
             if found.digest != self.journal.meta("digest"):
                 return {}
             return {split: found.split(split) for split in (Split.TRAIN, Split.VALIDATION)}

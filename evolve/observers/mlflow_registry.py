@@ -122,6 +122,6 @@ class Registry:
 
     def _maker(self) -> Champions:
         if self._champions is None:
-            found = problem.load(self._journal.meta("folder"))
+            found = problem.load(self._journal.meta("folder"), self._journal.meta("data"))
             self._champions = Champions(found, self._minimum)
         return self._champions

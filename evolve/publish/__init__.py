@@ -126,11 +126,11 @@ def _claimed(folder: Path) -> Journal:
 
 
 def _case(folder: Path, journal: Journal, lineage: Lineage, identity: str | None, name: str | None) -> Case:
-    the_problem = problem.load(journal.meta("folder"))
+    the_problem = problem.load(journal.meta("folder"), journal.meta("data"))
     if the_problem.digest != journal.meta("digest"):
         raise PublishError(
-            f"{folder}: the problem {the_problem.folder} has changed since this run (instances, evaluator or "
-            f"limits); its scores prove nothing now: search again"
+            f"{folder}: the problem {the_problem.folder} has changed since this run (instances, data, evaluator "
+            f"or limits); its scores prove nothing now: search again"
         )
     the_settings = settings.load(folder / SETTINGS_FILE)
     founders = [seed.id for seed in problem.select_seeds(the_problem, the_settings.seeds).values()]

@@ -81,6 +81,7 @@ def write(
         files["tests/harness.py"] = case.problem.harness
     if diff:
         files["seed.diff"] = diff
+    files |= {f"tests/{name}.py": text for name, text in case.problem.libraries.items()}
     # behind a harness, an instance's arguments are not those of the function
     stub = "" if case.problem.spec.harness else source.stub(text, function, example)
     if stub:
@@ -126,6 +127,8 @@ def _template(name: str) -> str:
 
 def _pyproject(case: Case, text: str) -> str:
     needed = sorted(REQUIREMENTS.get(name, name) for name in source.modules(text))
+    libraries = case.problem.libraries.values()
+    tested = {"numpy"}.union(*map(source.modules, libraries)) - case.problem.libraries.keys()
     project = {
         "name": case.module.replace("_", "-"),
         "version": case.version,
@@ -135,7 +138,9 @@ def _pyproject(case: Case, text: str) -> str:
         "license-files": ["LICENSE"],
         "requires-python": ">=3.11",
         "dependencies": needed,
-        "optional-dependencies": {"test": [REQUIREMENTS["numpy"], "pytest>=8"]},
+        "optional-dependencies": {
+            "test": [*sorted(REQUIREMENTS.get(name, name) for name in tested), "pytest>=8"]
+        },
     }
     wheel = {"packages": [f"src/{case.module}"], "force-include": {"PROOF.json": f"{case.module}/PROOF.json"}}
     return tomli_w.dumps(

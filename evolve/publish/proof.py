@@ -22,7 +22,7 @@ from evolve.statistics import Interval, bootstrap_mean, finite, paired_bootstrap
 
 FORMAT = 2
 VERSION = "0.1.0"  # of a candidate that no registry knows
-PRIVATE = {"problem", "mlflow"}  # settings that name places on this machine
+PRIVATE = {"problem", "data", "mlflow"}  # settings that name places on this machine
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
         "title": spec.title,
         "version": spec.version,
         "digest": problem.digest,
+        "data": {"name": problem.data.path.name, "digest": problem.data.digest} if problem.data else None,
         "objective": msgspec.to_builtins(spec.objective),
         "score": {
             "zero": f"the program '{spec.score.baseline}'",

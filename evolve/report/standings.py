@@ -114,9 +114,8 @@ class Surveyor:
         )
 
     def _problem(self) -> Problem | None:
-        folder = self.journal.meta("folder")
         try:
-            found = problem.load(folder)
+            found = problem.load(self.journal.meta("folder"), self.journal.meta("data"))
             for split in MEASURED:
                 found.split(split)
         except (ProblemError, EvaluatorError) as error:
