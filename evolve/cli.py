@@ -436,6 +436,9 @@ def publish(
 
     This opens the sealed holdout instances, once for a run.
     """
+    from functools import partial
+
+    from evolve.observers.mlflow_review import registered
     from evolve.publish import publish as publish_package
 
     folder = run_folder(run)
@@ -447,7 +450,15 @@ def publish(
         candidate = review.candidate
     elif store:
         raise UsageError("--store: needed for --approved alone")
-    published = publish_package(folder, candidate, destination, name=name, again=again, review=review)
+    published = publish_package(
+        folder,
+        candidate,
+        destination,
+        name=name,
+        again=again,
+        review=review,
+        registry=partial(registered, folder),
+    )
     if as_json:
         _print_json(published.facts())
     else:

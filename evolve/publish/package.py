@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import tomli_w
 
 from evolve.errors import PublishError, UsageError
+from evolve.program import normalise, parse, unified_diff
 from evolve.publish import source, words
 from evolve.publish.holdout import Measured
 from evolve.publish.proof import Case
@@ -23,7 +24,6 @@ from evolve.records import Split
 
 TEMPLATES = Path(__file__).parent.parent / "templates" / "package"
 REQUIREMENTS = {"numpy": "numpy>=1.26"}
-VERSION = "0.1.0"
 
 
 @contextmanager
@@ -59,13 +59,14 @@ def write(
     function = case.problem.spec.entry.function
     module = source.document(text, function, words.about_module(proof), words.about_function(proof))
     example = case.problem.example(case.instances[next(iter(sample))])
+    diff = _diff(case)
     digest = hashlib.sha256(module.encode()).hexdigest()
     proof = {**proof, "candidate": {**proof["candidate"], "module_sha256": digest}}
     objectives = measured.evaluation.objectives
     cases = [json.dumps({**encoded, "objective": objectives[index]}) for index, encoded in sample.items()]
     files = {
         "pyproject.toml": _pyproject(case, text),
-        "README.md": words.readme(proof, example),
+        "README.md": words.readme(proof, example, diff),
         "LICENSE": _template("LICENSE"),
         "PROOF.json": json.dumps(proof, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         f"src/{case.module}/__init__.py": _init(case, proof),
@@ -78,6 +79,8 @@ def write(
     }
     if case.problem.spec.harness:
         files["tests/harness.py"] = case.problem.harness
+    if diff:
+        files["seed.diff"] = diff
     files |= {f"tests/{name}.py": text for name, text in case.problem.libraries.items()}
     # behind a harness, an instance's arguments are not those of the function
     stub = "" if case.problem.spec.harness else source.stub(text, function, example)
@@ -88,6 +91,19 @@ def write(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode())
     return proof
+
+
+def _diff(case: Case) -> str:
+    """From the seed to the program, unified, both without comments, docstrings and layout; "" for a seed itself."""
+    line = case.lineage.line(case.candidate.id)
+    if len(line) < 2:
+        return ""
+    seed = case.journal.candidate(line[0].id)
+    return unified_diff(_bare(seed.files), _bare(case.candidate.files)) + "\n"
+
+
+def _bare(files: Mapping[str, str]) -> dict[str, str]:
+    return {name: normalise(parse(text, name)) for name, text in files.items()}
 
 
 def check_evaluator(case: Case) -> None:
@@ -116,7 +132,7 @@ def _pyproject(case: Case, text: str) -> str:
     tested = {"numpy"}.union(*map(source.modules, libraries)) - case.problem.libraries.keys()
     project = {
         "name": case.module.replace("_", "-"),
-        "version": VERSION,
+        "version": case.version,
         "description": f"{case.problem.spec.title}: a heuristic with its proof",
         "readme": "README.md",
         "license": "Apache-2.0",
@@ -142,7 +158,7 @@ def _pyproject(case: Case, text: str) -> str:
 
 def _init(case: Case, proof: dict[str, Any]) -> str:
     function = case.problem.spec.entry.function
-    body = f'from .heuristic import {function}\n\n__all__ = ["{function}"]\n__version__ = "{VERSION}"\n'
+    body = f'from .heuristic import {function}\n\n__all__ = ["{function}"]\n__version__ = "{case.version}"\n'
     return source.document(body, "", words.about_package(proof), "")
 
 
