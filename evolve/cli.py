@@ -212,7 +212,7 @@ def evaluate(
     resolved = settings.resolve(problem, {}, overrides)
     loaded = problems.load(problem, data or "")
     _say_source(loaded)
-    candidate = problems.read_program(file, loaded.spec)
+    candidate = problems.read_program(file, loaded.spec, loaded.folder)
     if split == "holdout":
         loaded.check_disjoint()
         openings.record(loaded.digest, candidate.id, "evolve evaluate")

@@ -45,6 +45,7 @@ FRUITLESS = 20_000  # proposals in a row without a new program before the run gi
 ATTEMPTS = 50  # proposals tried before results are looked at again
 COLLECTION = (50_000, 20, 20)  # thresholds of the garbage collector during a search
 BEST_FILE = "best.py"
+BEST_FOLDER = "best"
 SETTINGS_FILE = "settings.toml"
 ORDER_NOTE = "racing_order"
 
@@ -249,9 +250,7 @@ class Run:
     def _write_best(self) -> None:
         best = self.search.champion or self.search.archive.best
         if best is not None:
-            temporary = self.folder / f".{BEST_FILE}.tmp"
-            temporary.write_text(best.candidate.files[self.problem.spec.program], encoding="utf-8")
-            temporary.replace(self.folder / BEST_FILE)
+            write_program(self.folder, best.candidate)
 
     def _result(self, stopped: Stop) -> Result:
         search = self.search
@@ -266,6 +265,17 @@ class Run:
             search.repeats,
             self.cache.fault if self.cache else "",
         )
+
+
+def write_program(folder: Path, candidate: Candidate) -> None:
+    """Write `best.py`; a program of several files goes into the folder `best`, each file wholly or not at all."""
+    place = folder / BEST_FOLDER if len(candidate.files) > 1 else folder
+    place.mkdir(exist_ok=True)
+    for name, text in candidate.files.items():
+        target = place / (name if place is not folder else BEST_FILE)
+        temporary = target.with_name(f".{target.name}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(target)
 
 
 class Workers:
@@ -337,7 +347,7 @@ def make_proposer(the_settings: Settings, the_problem: Problem, founders: Sequen
     if the_settings.proposer != "genetic":
         raise UsageError(f"--proposer {the_settings.proposer}: there is no such proposer; there are: genetic")
     return GeneticProposer(
-        spec.entry.function, spec.program, spec.limits.imports, founders, the_settings.genetic
+        spec.entry.function, spec.program, spec.limits.imports, founders, the_settings.genetic, spec.changing
     )
 
 

@@ -17,7 +17,7 @@ from evolve.effects import COST_UNITS, operator_facts, operator_table
 from evolve.evaluate import Evaluator
 from evolve.problem import Problem
 from evolve.records import Candidate, Evaluation, Member, Repeats, Split
-from evolve.run import Result
+from evolve.run import BEST_FILE, BEST_FOLDER, Result
 from evolve.search import Search
 from evolve.statistics import Interval, paired_bootstrap
 
@@ -276,7 +276,9 @@ def print_result(
         console.print(operator_table(operator_facts(arms), COST_UNITS[search.settings.bandit.cost]))
     _print_impossible(problem, result, console)
     folder = result.folder
-    console.print(f"The run lies in {folder}; its best program is {folder / 'best.py'}.", soft_wrap=True)
+    several = len(problem.spec.all_files) > 1
+    best = folder / (BEST_FOLDER if several else BEST_FILE)
+    console.print(f"The run lies in {folder}; its best program is {best}.", soft_wrap=True)
     console.print("Next:", style="bold")
     changed = [(f"evolve diff {folder}", "what the last step changed")]
     for command, purpose in (

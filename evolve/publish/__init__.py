@@ -163,13 +163,12 @@ def _candidate(folder: Path, journal: Journal, lineage: Lineage, identity: str |
 
 def _check_program(candidate: Candidate, the_problem: Problem) -> None:
     main = the_problem.spec.program
-    if set(candidate.files) != {main}:
+    if taken := {"heuristic.py", "__init__.py"} & (candidate.files.keys() - {main}):
         raise PublishError(
-            f"candidate {candidate.id} consists of {', '.join(candidate.files)}; "
-            f"a program of one file, {main}, can be published"
+            f"candidate {candidate.id} has a file {taken.pop()}, which is the package's own; rename it in the problem"
         )
     try:
-        source.modules(candidate.files[main])
+        source.foreign(candidate.files)
     except ProgramError as error:
         raise PublishError(f"candidate {candidate.id}: {error}; it cannot stand alone") from None
 

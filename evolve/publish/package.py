@@ -57,15 +57,27 @@ def write(
     """Write all files; gives the proof as it was written."""
     text = case.candidate.files[case.problem.spec.program]
     function = case.problem.spec.entry.function
-    module = source.document(text, function, words.about_module(proof), words.about_function(proof))
+    programs = case.candidate.files
+    others = {
+        name: source.relative(content, programs)
+        for name, content in programs.items()
+        if name != case.problem.spec.program
+    }
+    module = source.document(
+        source.relative(text, programs), function, words.about_module(proof), words.about_function(proof)
+    )
     example = case.problem.example(case.instances[next(iter(sample))])
     diff = _diff(case)
     digest = hashlib.sha256(module.encode()).hexdigest()
-    proof = {**proof, "candidate": {**proof["candidate"], "module_sha256": digest}}
+    digests = {name: hashlib.sha256(content.encode()).hexdigest() for name, content in others.items()}
+    proof = {
+        **proof,
+        "candidate": {**proof["candidate"], "module_sha256": digest, "files_sha256": digests},
+    }
     objectives = measured.evaluation.objectives
     cases = [json.dumps({**encoded, "objective": objectives[index]}) for index, encoded in sample.items()]
     files = {
-        "pyproject.toml": _pyproject(case, text),
+        "pyproject.toml": _pyproject(case),
         "README.md": words.readme(proof, example, diff),
         "LICENSE": _template("LICENSE"),
         "PROOF.json": json.dumps(proof, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
@@ -77,6 +89,7 @@ def write(
         "tests/sample.json": "[\n" + ",\n".join(cases) + "\n]\n",
         "tests/results.csv": _results(case, measured),
     }
+    files |= {f"src/{case.module}/{name}": content for name, content in others.items()}
     if case.problem.spec.harness:
         files["tests/harness.py"] = case.problem.harness
     if diff:
@@ -126,8 +139,8 @@ def _template(name: str) -> str:
     return (TEMPLATES / name).read_text("utf-8")
 
 
-def _pyproject(case: Case, text: str) -> str:
-    needed = sorted(REQUIREMENTS.get(name, name) for name in source.modules(text))
+def _pyproject(case: Case) -> str:
+    needed = sorted(REQUIREMENTS.get(name, name) for name in source.foreign(case.candidate.files))
     libraries = case.problem.libraries.values()
     tested = {"numpy"}.union(*map(source.modules, libraries)) - case.problem.libraries.keys()
     project = {

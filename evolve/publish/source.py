@@ -136,6 +136,46 @@ def _tried(tree: ast.AST) -> Iterator[ast.AST]:
                 yield from (below for statement in node.body for below in ast.walk(statement))
 
 
+def foreign(files: Mapping[str, str]) -> set[str]:
+    """Modules that the files of a program import, without each other and the standard library.
+
+    Raises:
+        ProgramError: a relative import.
+    """
+    found = {name for text in files.values() for name in modules(text)}
+    return found - {name.removesuffix(".py") for name in files}
+
+
+def relative(source: str, files: Mapping[str, str]) -> str:
+    """The source as a module of a package: imports of a program's other files become relative ones."""
+    siblings = {name.removesuffix(".py") for name in files}
+    text = source.encode()
+    starts = [0]
+    for line in text.split(b"\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    places = [
+        node for node in ast.walk(program.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    for node in sorted(places, key=lambda node: -node.lineno):
+        new = _within(node, siblings)
+        if new and node.end_lineno is not None and node.end_col_offset is not None:
+            start = starts[node.lineno - 1] + node.col_offset
+            end = starts[node.end_lineno - 1] + node.end_col_offset
+            text = text[:start] + new.encode() + text[end:]
+    return text.decode()
+
+
+def _within(node: ast.Import | ast.ImportFrom, siblings: set[str]) -> str:
+    """An import statement as a package's module has it; "" if it stays as it is."""
+    if isinstance(node, ast.ImportFrom):
+        moved = ast.ImportFrom(node.module, node.names, 1)
+        return ast.unparse(moved) if node.module in siblings else ""
+    mine = [alias for alias in node.names if alias.name in siblings]
+    others = [alias for alias in node.names if alias.name not in siblings]
+    parts = [*([ast.Import(others)] if others else []), *([ast.ImportFrom(None, mine, 1)] if mine else [])]
+    return "; ".join(ast.unparse(part) for part in parts) if mine else ""
+
+
 def stub(source: str, function: str, arguments: Mapping[str, Value]) -> str:
     """Type stub of the entry function, from the types of an instance's arguments; "" if it is annotated."""
     entry = program.defined_functions(program.parse(source)).get(function)
