@@ -1,0 +1,144 @@
+"""Which of several ways to try next: those that gained most per cost so far, and now and then any other.
+
+One mechanism for all that a proposer can choose between: operators, prompts, models. An arm's chance is its prior
+weight times how its yield (gain per cost) compares with the yield of all arms together. That is probability matching
+(Goldberg 1990; Thierens, "An adaptive pursuit strategy for allocating operator probabilities", 2005, section 2) on
+the posterior mean of a gamma-Poisson model, with the discounting of Kocsis and Szepesvari (2006), since what helps
+early in a search seldom helps late.
+
+A bandit has no other state than what it was told, so a search that is a fold over its journal chooses the same.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evolve.errors import UsageError
+
+PATIENCE = 20.0  # tries of mean cost and mean yield that every arm is credited with before it has any
+SPAN = 8.0  # an arm gets at most this many times its prior weight, and at least that part of it
+FLOOR = 0.1  # part of the chances that goes by prior weight, whatever was learnt
+
+
+@dataclass(frozen=True)
+class ArmReport:
+    """What is known of an arm.
+
+    tries, gain, cost: totals, not discounted. rate: gain per cost, nan without a cost. share: its chance now.
+    """
+
+    name: str
+    tries: int
+    gain: float
+    cost: float
+    rate: float
+    share: float
+
+
+class _Arm:
+    """What an arm was tried for: totals, and the same discounted."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+        self.total = [0.0, 0.0, 0.0]  # tries, gain, cost
+        self.recent = [0.0, 0.0, 0.0]
+
+    def fade(self, decay: float) -> None:
+        self.recent = [value * decay for value in self.recent]
+
+    def add(self, gain: float, cost: float) -> None:
+        for record in (self.total, self.recent):
+            for index, value in enumerate((1.0, gain, cost)):
+                record[index] += value
+
+
+class Bandit:
+    """Chooses among named arms by what they have yielded.
+
+    Args:
+        arms: their names, or a mapping from name to prior weight (> 0; only ratios matter). The prior is what they
+            are drawn by until something is known.
+        decay: by which all that is known fades with every try told, 0 to 1; 1 = never forget.
+
+    Raises:
+        UsageError: a weight or the decay is out of range.
+    """
+
+    def __init__(self, arms: Sequence[str] | Mapping[str, float], decay: float = 0.999) -> None:
+        weights = dict(arms) if isinstance(arms, Mapping) else dict.fromkeys(arms, 1.0)
+        if not 0 < decay <= 1:
+            raise UsageError(f"decay of a bandit is {decay:g}; it has to lie above 0 and not above 1")
+        for name, weight in weights.items():
+            if not weight > 0:
+                raise UsageError(f"prior weight of '{name}' is {weight:g}; it has to be above 0")
+        self._arms = {name: _Arm(weight) for name, weight in weights.items()}
+        self._decay = decay
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        return tuple(self._arms)
+
+    def __contains__(self, arm: str) -> bool:
+        return arm in self._arms
+
+    def tell(self, arm: str, gain: float, cost: float) -> None:
+        """One try has ended.
+
+        Args:
+            gain: what it improved, 0 or more, in any one unit.
+            cost: what it took, 0 or more, in any one unit: CPU seconds, instances decided, dollars.
+
+        Raises:
+            KeyError: there is no such arm.
+        """
+        chosen = self._arms[arm]
+        for each in self._arms.values():
+            each.fade(self._decay)
+        chosen.add(gain, cost)
+
+    def choose(self, rng: random.Random, pending: Mapping[str, int] | None = None) -> str:
+        """An arm, drawn by its chance.
+
+        Args:
+            pending: tries begun and not yet told, by arm: each counts as one that has gained nothing so far, so
+                that what is in flight is not all of one kind.
+        """
+        chances = self.shares(pending)
+        return rng.choices(list(chances), list(chances.values()))[0]
+
+    def shares(self, pending: Mapping[str, int] | None = None) -> dict[str, float]:
+        """The chance of each arm; they add up to 1."""
+        prior = _normalised({name: arm.weight for name, arm in self._arms.items()})
+        learnt = self._learnt(prior, pending or {})
+        return {name: FLOOR * prior[name] + (1 - FLOOR) * learnt[name] for name in prior}
+
+    def _learnt(self, prior: Mapping[str, float], pending: Mapping[str, int]) -> dict[str, float]:
+        tries, gain, cost = (sum(arm.recent[index] for arm in self._arms.values()) for index in range(3))
+        if not gain or not cost:  # nothing to tell the arms apart by
+            return dict(prior)
+        mean_cost, mean_gain = cost / tries, gain / tries
+        found = {}
+        for name, arm in self._arms.items():
+            _, own_gain, own_cost = arm.recent
+            # both in tries of average cost or gain; their quotient compares the arm's yield with that of all
+            tried = own_cost / mean_cost + PATIENCE + pending.get(name, 0)
+            relative = (own_gain / mean_gain + PATIENCE) / tried
+            found[name] = prior[name] * min(SPAN, max(1 / SPAN, relative))
+        return _normalised(found)
+
+    def table(self) -> list[ArmReport]:
+        """What is known of each arm, the most likely first."""
+        chances = self.shares()
+        rows = []
+        for name, arm in self._arms.items():
+            tries, gain, cost = arm.total
+            rate = gain / cost if cost else float("nan")
+            rows.append(ArmReport(name, int(tries), gain, cost, rate, chances[name]))
+        return sorted(rows, key=lambda row: (-row.share, row.name))
+
+
+def _normalised(weights: Mapping[str, float]) -> dict[str, float]:
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
