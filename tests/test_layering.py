@@ -9,7 +9,7 @@ ROOT = Path(evolve.__file__).parent
 LAYERS = [
     {"errors", "records"},
     {"program", "settings", "statistics", "folders", "openings"},
-    {"jail", "problem", "journal", "budget", "bandit", "genetic", "archives", "htmldiff", "new"},
+    {"jail", "problem", "journal", "budget", "bandit", "genetic", "archives", "htmldiff", "new", "models"},
     {"cache", "scoring", "feedback", "racing"},
     {"proposers", "trial", "lineage"},
     {"evaluate"},

@@ -52,14 +52,17 @@ class AnthropicModel(Model):
 
     def _ask_stream(self, options: dict[str, Any]) -> Message:
         import anthropic
+        import httpx2
 
         message = None
         try:
             with self._client.messages.stream(**options) as stream:
                 for _ in stream:
                     message = stream.current_message_snapshot
-        except (anthropic.APIConnectionError, anthropic.APIError) as error:
-            if message is None or isinstance(error, anthropic.APIStatusError):
+        except anthropic.APIStatusError:
+            raise
+        except (anthropic.APIError, httpx2.HTTPError) as error:
+            if message is None:
                 raise
             raise _cut(message, error) from error
         if message is None:
@@ -70,8 +73,9 @@ class AnthropicModel(Model):
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """Turns the errors of the client library into failures."""
+        """Turns the errors of the client library, and of HTTP below it while it streams, into failures."""
         import anthropic
+        import httpx2
 
         try:
             yield
@@ -79,9 +83,9 @@ class AnthropicModel(Model):
             status = _STREAMED.get(str(error.type), error.status_code)
             text = without_keys(error.response.text if status == error.status_code else str(error), self._key)
             raise of_status(status, text, error.response.headers) from None
-        except anthropic.APITimeoutError as error:
+        except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
             raise Failure(Fault.TIMED_OUT, str(error)) from None
-        except anthropic.APIConnectionError as error:
+        except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
             raise Failure(Fault.UNREACHABLE, f"{error} {error.__cause__ or ''}".strip()) from None
         except anthropic.APIError as error:
             raise Failure(Fault.MALFORMED, without_keys(error.message, self._key)) from None

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from evolve.records import Fault, Prompt, Usage
 
-BYTES_PER_TOKEN = 3  # of code and English; the usual tokenizers take 3.3 to 4.5, so this errs to the safe side
+BYTES_PER_TOKEN = (
+    3  # of code and English; the usual tokenizers take 3.3 to 4.5, so this errs to the safe side
+)
 LONGEST_DETAIL = 300  # characters of a provider's message that are kept
 
 
@@ -66,7 +68,7 @@ def estimated(prompt: Prompt, reply: str) -> Usage:
     return Usage(estimate(prompt.system) + estimate(prompt.user), estimate(reply), estimated=True)
 
 
-_KEYS = re.compile(r"\b(?:sk|key|pk|Bearer)[-_ ][\w*.\-]{6,}")
+_KEYS = re.compile(r"\b(?:sk-|Bearer )[\w*.\-]{5,}\w")
 
 
 def without_keys(text: str, *keys: str) -> str:

@@ -28,6 +28,4 @@ def connect(spec: Spec, timeout_s: float, stream: bool) -> Model:
 
 def missing(spec: Spec) -> str:
     """What to tell a user who has no key for a model."""
-    return (
-        f"--model {spec.text} needs a key: set {spec.variable} in the environment, or in a .env that git ignores"
-    )
+    return f"--model {spec.text} needs a key: set {spec.variable} in the environment, or in a .env that git ignores"

@@ -34,7 +34,9 @@ class OpenAIModel(Model):
 
     def ask(self, prompt: Prompt, reply_tokens: int) -> Reply:
         with self._failures(prompt):
-            reply = self._ask_stream(prompt, reply_tokens) if self._stream else self._ask(prompt, reply_tokens)
+            reply = (
+                self._ask_stream(prompt, reply_tokens) if self._stream else self._ask(prompt, reply_tokens)
+            )
         if not reply.text.strip():
             raise Failure(Fault.EMPTY, "the reply has no text", usage=reply.usage)
         return reply
@@ -65,6 +67,8 @@ class OpenAIModel(Model):
         return _judged(prompt, text, refusal, finish, usage)
 
     def _ask_stream(self, prompt: Prompt, reply_tokens: int) -> Reply:
+        import openai
+
         parts: list[str] = []
         refusal, finish, usage = "", None, None
         options = self._options(prompt, reply_tokens)
@@ -79,7 +83,7 @@ class OpenAIModel(Model):
                     finish = choice.finish_reason or finish
         except (AttributeError, TypeError):
             raise Failure(Fault.MALFORMED, "a part of the stream has no choices[].delta") from None
-        except Exception as error:
+        except (openai.APIConnectionError, ValueError) as error:
             if parts:  # something came, so it will be billed
                 raise _cut(prompt, parts, error) from error
             raise

@@ -77,7 +77,9 @@ def _server(text: str, weight: float) -> Spec:
     url = address.removeprefix("anthropic+").rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or not name:
-        raise ModelError(f"--model {text}: a server is given as http://HOST:PORT/v1#NAME; got no NAME or no HOST")
+        raise ModelError(
+            f"--model {text}: a server is given as http://HOST:PORT/v1#NAME; got no NAME or no HOST"
+        )
     if parts.username or parts.password:
         raise ModelError(
             f"--model: a URL with a user or a password would be stored with the run; put the key into {OWN_KEY}"
