@@ -116,9 +116,9 @@ class Bandit:
 
     def _learnt(self, prior: Mapping[str, float], pending: Mapping[str, int]) -> dict[str, float]:
         tries, gain, cost = (sum(arm.recent[index] for arm in self._arms.values()) for index in range(3))
-        if not gain or not cost:  # nothing to tell the arms apart by
+        mean_cost, mean_gain = cost / max(tries, 1e-9), gain / max(tries, 1e-9)
+        if not mean_gain or not mean_cost:  # nothing to tell the arms apart by
             return dict(prior)
-        mean_cost, mean_gain = cost / tries, gain / tries
         found = {}
         for name, arm in self._arms.items():
             _, own_gain, own_cost = arm.recent

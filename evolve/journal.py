@@ -6,6 +6,7 @@ Two verbs: append a record, and read the records back in the order in which they
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import sqlite3
 import zlib
@@ -20,16 +21,31 @@ import numpy as np
 
 from evolve.errors import JournalError
 from evolve.folders import FILE
-from evolve.records import Candidate, Evaluation, Outcome, Placement, Promotion, Proposal, Split, Status
+from evolve.records import (
+    Candidate,
+    Evaluation,
+    Exchange,
+    Fault,
+    Outcome,
+    Placement,
+    Promotion,
+    Prompt,
+    Proposal,
+    Request,
+    Split,
+    Status,
+    Usage,
+)
 
-VERSION = 2
+VERSION = 3
 DICTIONARY_BYTES = 32_768  # what zlib can look back to
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE proposals (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, number INTEGER NOT NULL, operator TEXT NOT NULL,
-    parents TEXT NOT NULL, reason TEXT NOT NULL, candidate TEXT, note TEXT, program BLOB);
+    parents TEXT NOT NULL, reason TEXT NOT NULL, candidate TEXT, note TEXT, program BLOB,
+    model TEXT NOT NULL, tokens INTEGER NOT NULL, dollars REAL NOT NULL);
 CREATE TABLE evaluations (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, split TEXT NOT NULL,
     status TEXT NOT NULL, score REAL, objective REAL, instances INTEGER NOT NULL, cpu_s REAL NOT NULL,
@@ -42,6 +58,17 @@ CREATE TABLE promotions (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, challenger TEXT NOT NULL, champion TEXT NOT NULL,
     promoted INTEGER NOT NULL, difference REAL, low REAL, high REAL, confidence REAL NOT NULL,
     instances INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE texts (digest BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE requests (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, number INTEGER NOT NULL, operator TEXT NOT NULL,
+    model TEXT NOT NULL, parents TEXT NOT NULL, system BLOB NOT NULL, user BLOB NOT NULL,
+    tokens INTEGER NOT NULL, dollars REAL NOT NULL);
+CREATE TABLE exchanges (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, number INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    model TEXT NOT NULL, fault TEXT NOT NULL, detail TEXT NOT NULL, reply BLOB NOT NULL, cut INTEGER NOT NULL,
+    input INTEGER NOT NULL, output INTEGER NOT NULL, cached INTEGER NOT NULL, written INTEGER NOT NULL,
+    reasoning INTEGER NOT NULL, estimated INTEGER NOT NULL, dollars REAL NOT NULL, latency_s REAL NOT NULL,
+    final INTEGER NOT NULL);
 CREATE INDEX proposals_candidate ON proposals (candidate) WHERE candidate IS NOT NULL;
 """
 
@@ -54,7 +81,7 @@ class Placed:
     placement: Placement
 
 
-Record = Proposal | Evaluation | Placed | Promotion
+Record = Request | Exchange | Proposal | Evaluation | Placed | Promotion
 
 
 @dataclass(frozen=True)
@@ -162,6 +189,10 @@ class Journal:
         self._seq += 1
         head = (self._seq, at)
         match record:
+            case Request():
+                self._append_request(head, record)
+            case Exchange():
+                self._append_exchange(head, record)
             case Proposal():
                 self._append_proposal(head, record)
             case Evaluation():
@@ -185,8 +216,44 @@ class Journal:
         if candidate is None:
             row += (None, None, None)
         else:
-            row += (candidate.id, candidate.note, self._pack(candidate.files))
-        self._database.execute("INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            row += (candidate.id, candidate.note, self._pack_files(candidate.files))
+        row += (proposal.model, proposal.tokens, proposal.dollars)
+        self._insert("proposals", row)
+
+    def _insert(self, table: str, row: tuple[object, ...]) -> None:
+        self._database.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+
+    def _append_request(self, head: tuple[int, float], request: Request) -> None:
+        system = request.prompt.system
+        digest = hashlib.sha256(system.encode()).digest()[:16]
+        # the part that all calls share is kept once
+        self._database.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (digest, self._pack(system)))
+        parents, user = json.dumps(request.parents), self._pack(request.prompt.user)
+        row = (request.number, request.operator, request.model, parents, digest, user)
+        self._insert("requests", (*head, *row, request.tokens, request.dollars))
+
+    def _append_exchange(self, head: tuple[int, float], exchange: Exchange) -> None:
+        usage = exchange.usage
+        row = (
+            *head,
+            exchange.number,
+            exchange.attempt,
+            exchange.model,
+            exchange.fault or "",
+            exchange.detail,
+            self._pack(exchange.reply) if exchange.reply else b"",
+            exchange.cut,
+            usage.input,
+            usage.output,
+            usage.cached,
+            usage.written,
+            usage.reasoning,
+            usage.estimated,
+            exchange.dollars,
+            exchange.latency_s,
+            exchange.final,
+        )
+        self._insert("exchanges", row)
 
     def _append_evaluation(self, head: tuple[int, float], evaluation: Evaluation) -> None:
         ok = evaluation.ok
@@ -209,7 +276,7 @@ class Journal:
             json.dumps(dict(evaluation.descriptors)) if evaluation.descriptors else "",
             evaluation.cached,
         )
-        self._database.execute(f"INSERT INTO evaluations VALUES ({', '.join('?' * len(row))})", row)
+        self._insert("evaluations", row)
 
     def _append_promotion(self, head: tuple[int, float], promotion: Promotion) -> None:
         row = (
@@ -224,13 +291,15 @@ class Journal:
             promotion.instances,
             promotion.reason,
         )
-        self._database.execute(f"INSERT INTO promotions VALUES ({', '.join('?' * len(row))})", row)
+        self._insert("promotions", row)
 
     def entries(self, after: int = 0) -> Iterator[Entry]:
         """All entries with seq > `after`, in order, up to the newest one at the time of the call."""
         # entries are committed in their order: up to this one no table lacks any
         span = (after, self.last_seq())
         streams = (
+            self._requests(span),
+            self._exchanges(span),
             self._proposals(span),
             self._evaluations(span),
             self._placements(span),
@@ -266,6 +335,54 @@ class Journal:
         assert candidate is not None
         return candidate
 
+    def request(self, number: int) -> Request | None:
+        """What a model was asked for a proposal; None if none was."""
+        row = self._database.execute("SELECT * FROM requests WHERE number = ?", (number,)).fetchone()
+        return self._read_request(row) if row else None
+
+    def reply(self, number: int) -> Exchange | None:
+        """The last exchange about a proposal; None if there was none."""
+        query = "SELECT * FROM exchanges WHERE number = ? ORDER BY seq DESC LIMIT 1"
+        row = self._database.execute(query, (number,)).fetchone()
+        return self._read_exchange(row) if row else None
+
+    def _requests(self, span: tuple[int, int]) -> Iterator[Entry]:
+        for row in self._rows("requests", span):
+            yield Entry(row["seq"], row["at"], self._read_request(row))
+
+    def _read_request(self, row: sqlite3.Row) -> Request:
+        query = "SELECT content FROM texts WHERE digest = ?"
+        system = self._unpack(self._database.execute(query, (row["system"],)).fetchone()[0])
+        return Request(
+            row["number"],
+            row["operator"],
+            row["model"],
+            tuple(json.loads(row["parents"])),
+            Prompt(system, self._unpack(row["user"])),
+            row["tokens"],
+            row["dollars"],
+        )
+
+    def _exchanges(self, span: tuple[int, int]) -> Iterator[Entry]:
+        for row in self._rows("exchanges", span):
+            yield Entry(row["seq"], row["at"], self._read_exchange(row))
+
+    def _read_exchange(self, row: sqlite3.Row) -> Exchange:
+        counts = (row[name] for name in ("input", "output", "cached", "written", "reasoning"))
+        return Exchange(
+            number=row["number"],
+            attempt=row["attempt"],
+            model=row["model"],
+            reply=self._unpack(row["reply"]) if row["reply"] else "",
+            fault=Fault(row["fault"]) if row["fault"] else None,
+            detail=row["detail"],
+            cut=bool(row["cut"]),
+            usage=Usage(*counts, bool(row["estimated"])),
+            dollars=row["dollars"],
+            latency_s=row["latency_s"],
+            final=bool(row["final"]),
+        )
+
     def _proposals(self, span: tuple[int, int]) -> Iterator[Entry]:
         for row in self._rows("proposals", span):
             yield Entry(row["seq"], row["at"], self._read_proposal(row))
@@ -274,11 +391,12 @@ class Journal:
         parents = tuple(json.loads(row["parents"]))
         candidate = None
         if row["candidate"] is not None:
-            files = self._unpack(row["program"])
+            files = json.loads(self._unpack(row["program"]))
             candidate = Candidate(
                 row["candidate"], files, parents, row["operator"], row["note"], row["number"]
             )
-        return Proposal(row["number"], row["operator"], parents, candidate, row["reason"])
+        cost = (row["model"], row["tokens"], row["dollars"])
+        return Proposal(row["number"], row["operator"], parents, candidate, row["reason"], *cost)
 
     def _evaluations(self, span: tuple[int, int]) -> Iterator[Entry]:
         for row in self._rows("evaluations", span):
@@ -318,7 +436,7 @@ class Journal:
 
     def last_seq(self) -> int:
         """The place of the newest entry; 0 while there is none."""
-        tables = ("proposals", "evaluations", "placements", "promotions")
+        tables = ("requests", "exchanges", "proposals", "evaluations", "placements", "promotions")
         union = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in tables)
         return int(self._database.execute(f"SELECT coalesce(max(seq), 0) FROM ({union})").fetchone()[0])
 
@@ -333,14 +451,17 @@ class Journal:
         """Primed with the dictionary, to be copied: priming costs more than compressing a program."""
         return zlib.compressobj(zdict=self._dictionary) if self._dictionary else zlib.compressobj()
 
-    def _pack(self, files: Mapping[str, str]) -> bytes:
-        packer = self._packer.copy()
-        return packer.compress(json.dumps(dict(files)).encode()) + packer.flush()
+    def _pack_files(self, files: Mapping[str, str]) -> bytes:
+        return self._pack(json.dumps(dict(files)))
 
-    def _unpack(self, data: bytes) -> dict[str, str]:
+    def _pack(self, text: str) -> bytes:
+        packer = self._packer.copy()
+        # lone surrogates cannot be written otherwise, and come back as they were
+        return packer.compress(text.encode("utf-8", "surrogatepass")) + packer.flush()
+
+    def _unpack(self, data: bytes) -> str:
         unpacker = zlib.decompressobj(zdict=self._dictionary) if self._dictionary else zlib.decompressobj()
-        files: dict[str, str] = json.loads(unpacker.decompress(data))
-        return files
+        return unpacker.decompress(data).decode("utf-8", "surrogatepass")
 
 
 def _connect(path: Path, read_only: bool = False) -> sqlite3.Connection:

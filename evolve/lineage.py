@@ -48,6 +48,19 @@ class Verdict:
     instances: int
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A child's evaluation on train. score: nan unless the status is OK. placed: it entered the archive."""
+
+    candidate: str
+    operator: str
+    parents: tuple[str, ...]
+    score: float
+    instances: int
+    cpu_s: float
+    placed: bool
+
+
 class Lineage:
     """The ancestry in a journal as it was when first looked at.
 
@@ -164,6 +177,18 @@ class Lineage:
     def verdict(self, identity: str, split: Split) -> Verdict | None:
         """How a candidate did on a split; None if it was not evaluated there."""
         return self.verdicts.get((identity, split))
+
+    def trials(self) -> Iterator[Trial]:
+        """All evaluations on train in the order in which they were taken, each with what made its candidate."""
+        rows = self._database.execute(
+            "SELECT e.candidate, p.operator, p.parents, e.score, e.instances, e.cpu_s,"
+            " e.candidate IN (SELECT candidate FROM placements)"
+            " FROM evaluations AS e JOIN proposals AS p ON p.candidate = e.candidate"
+            " WHERE e.split = 'train' ORDER BY e.seq"
+        )
+        for identity, operator, parents, score, instances, cpu_s, placed in rows:
+            known = float("nan") if score is None else score
+            yield Trial(identity, operator, tuple(json.loads(parents)), known, instances, cpu_s, bool(placed))
 
     def evaluation(self, identity: str, split: Split) -> Evaluation | None:
         """The last evaluation of a candidate on a split with all its figures; None if there is none."""

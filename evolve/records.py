@@ -244,10 +244,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Sample:
-    """What an archive offers a proposer: a parent, and others to learn from (best first)."""
+    """What a proposer is offered: a parent, and others to learn from (best first).
+
+    shares: chances of the proposer's arms, as weights; empty = by their prior.
+    """
 
     parent: Member
     inspirations: tuple[Member, ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 class Outcome(StrEnum):

@@ -9,11 +9,14 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from evolve import settings
+from evolve.effects import COST_UNITS, operator_facts, operator_table, operators
 from evolve.errors import JournalError, UsageError
 from evolve.journal import Journal
 from evolve.lineage import Lineage
 from evolve.program import unified_diff
 from evolve.records import Repeats, Split
+from evolve.run import SETTINGS_FILE
 from evolve.search import DUPLICATE
 from evolve.table import figures, repeats_text
 
@@ -33,6 +36,7 @@ def candidate_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
                     "cached": found.cached,
                 }
         repeats = lineage.repeats(DUPLICATE)
+        bandit = settings.load(journal.path.parent / SETTINGS_FILE).bandit
         return {
             "id": candidate.id,
             "number": candidate.number,
@@ -46,6 +50,8 @@ def candidate_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
                 "candidates": len(lineage.nodes),
                 "duplicates": {"source": repeats.source, "decisions": repeats.decisions},
                 "cache_hits": repeats.cache,
+                "operators": operator_facts(operators(journal, bandit)),
+                "cost": COST_UNITS[bandit.cost],
             },
             "files": dict(candidate.files),
         }
@@ -71,6 +77,8 @@ def print_candidate(facts: dict[str, Any], console: Console) -> None:
     repeats = Repeats(run["duplicates"]["source"], run["duplicates"]["decisions"], run["cache_hits"])
     table.add_row("its run", f"{run['candidates']} candidates; not run: {repeats_text(repeats)}")
     console.print(table)
+    if run["operators"]:
+        console.print(operator_table(run["operators"], run["cost"]))
     for name, text in facts["files"].items():
         console.rule(name)
         console.print(Syntax(text, "python", background_color="default", word_wrap=True))

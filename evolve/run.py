@@ -26,6 +26,7 @@ from evolve import __version__, problem, settings
 from evolve.archives import needs_descriptors
 from evolve.archives.population import Axis
 from evolve.cache import Cache
+from evolve.effects import ARMS_NOTE
 from evolve.errors import JournalError, UsageError
 from evolve.evaluate import Evaluator
 from evolve.jail.attacks import require_closed
@@ -353,13 +354,14 @@ def start(
     the_problem = problem.load(the_settings.problem)
     the_problem.check_disjoint()
     founders = problem.select_seeds(the_problem, the_settings.seeds)
-    make_proposer(the_settings, the_problem, list(founders.values()))
+    proposer = make_proposer(the_settings, the_problem, list(founders.values()))
     folder.mkdir(parents=True, exist_ok=True)
     settings.save(the_settings, folder / SETTINGS_FILE)
     meta = {
         "problem": the_problem.name,
         "folder": str(the_problem.folder),
         "digest": the_problem.digest,
+        ARMS_NOTE: json.dumps(dict(proposer.arms)),
         "founders": json.dumps([candidate.id for candidate in founders.values()]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": json.dumps(versions()),

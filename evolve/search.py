@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from evolve.archives import make_archive
 from evolve.archives.population import Axis
 from evolve.budget import Budget
+from evolve.credit import Credits
 from evolve.errors import EvolveError
 from evolve.journal import Placed
 from evolve.proposers.base import Proposer
@@ -81,6 +82,7 @@ class Search:
         self.archive = make_archive(settings.archive, axes)
         self.budget = Budget(settings.budget)
         self.seen = Seen()
+        self.credits = Credits(proposer.arms, settings.bandit)
         self.statuses: Counter[Status] = Counter()
         self.reasons: Counter[str] = Counter()
         self.proposals = 0
@@ -122,7 +124,8 @@ class Search:
             seed = self._to_found[0]
             return Proposal(number, "seed", (), replace(seed, number=number))
         rng = random.Random(f"{self.settings.seed}/{number}")
-        proposal = self._proposer.propose(self.archive.sample(number, rng), number, rng)
+        sample = replace(self.archive.sample(number, rng), shares=self.credits.shares())
+        proposal = self._proposer.propose(sample, number, rng)
         candidate = proposal.candidate
         if candidate is None:
             return proposal
@@ -142,6 +145,7 @@ class Search:
             return
         self._known.add(candidate.id)
         self.budget.started += 1
+        self.credits.begun(candidate)
         self._begin(Task(candidate, Split.TRAIN, self._race(candidate.number)))
 
     def _race(self, number: int) -> Race | None:
@@ -209,7 +213,9 @@ class Search:
             yield from self._take_founder(member)
             return
         placement = self.archive.add(member)
-        if placement.outcome is not Outcome.REJECTED:
+        placed = placement.outcome is not Outcome.REJECTED
+        self.credits.ended(candidate, evaluation, placed)
+        if placed:
             yield Placed(candidate.id, placement)
 
     def _take_founder(self, member: Member) -> Iterator[Placed]:
@@ -230,6 +236,7 @@ class Search:
             scores = [founder.evaluation.scores for founder in sound]
             self.order = telling_order(scores, max(self.settings.racing.stages, default=0))
         for founder in sound:
+            self.credits.ended(founder.candidate, founder.evaluation, True)
             yield Placed(founder.candidate.id, Placement(Outcome.NEW, "founder"))
 
     # ---- promotion

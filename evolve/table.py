@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from evolve.effects import COST_UNITS, operator_facts, operator_table
 from evolve.evaluate import Evaluator
 from evolve.problem import Problem
 from evolve.records import Candidate, Evaluation, Member, Repeats, Split
@@ -268,6 +269,9 @@ def print_result(
         console.print(Text(f"Warning: {result.cache_fault}.", style="yellow"), soft_wrap=True)
     console.print(render(problem, rows, [Split.TRAIN, Split.VALIDATION]))
     console.print(_claim(search, rows))
+    arms = search.credits.bandit.table()
+    if arms and result.evaluations > len(search.founders):
+        console.print(operator_table(operator_facts(arms), COST_UNITS[search.settings.bandit.cost]))
     _print_impossible(problem, result, console)
     folder = result.folder
     console.print(f"The run lies in {folder}; its best program is {folder / 'best.py'}.", soft_wrap=True)

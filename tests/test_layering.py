@@ -8,11 +8,11 @@ import evolve
 ROOT = Path(evolve.__file__).parent
 LAYERS = [
     {"errors", "records"},
-    {"program", "settings", "statistics", "folders", "openings"},
-    {"jail", "problem", "journal", "budget", "bandit", "genetic", "archives", "htmldiff", "new", "models"},
-    {"cache", "scoring", "feedback", "racing"},
+    {"program", "settings", "statistics", "bandit", "folders", "openings", "prompts"},
+    {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new", "credit", "edits"},
+    {"cache", "scoring", "feedback", "racing", "models"},
     {"proposers", "trial", "lineage"},
-    {"evaluate"},
+    {"evaluate", "effects"},
     {"search"},
     {"run"},
     {"table", "doctor", "publish", "compare", "audit"},

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evolve import program as programs
+from evolve.credit import SEPARATOR
 from evolve.errors import ProgramError
 from evolve.genetic.draft import Draft
 from evolve.genetic.operators import OPERATORS, WEIGHTS
@@ -29,9 +30,10 @@ CHILDREN = 64  # proposals that are kept until they breed
 
 
 class GeneticProposer(Proposer):
-    """Proposes children of a parent by one to three operators drawn by fixed weights."""
+    """Proposes children of a parent by one to three operators, drawn by the chances that the sample gives them."""
 
     name = "genetic"
+    arms = WEIGHTS
 
     def __init__(self, entry: str, program: str, imports: Sequence[str], seeds: Sequence[Candidate]) -> None:
         """
@@ -61,10 +63,11 @@ class GeneticProposer(Proposer):
             return Proposal(number, "none", (parent.id,), None, str(error))
         breeding = _distinct([*others])
         donors = _distinct([*breeding, *self._seeds])
+        shares = sample.shares or self.arms
         reason = "no operator found anything to change"
         for _ in range(ATTEMPTS):
             draft = Draft(source, self.imports)
-            operators, note = _vary(Task(draft, donors, len(breeding), rng))
+            operators, note = _vary(Task(draft, donors, len(breeding), rng), shares)
             if not operators:
                 continue
             reason = self._fault(draft.source, source)
@@ -86,7 +89,7 @@ class GeneticProposer(Proposer):
         self, child: Source, sample: Sample, number: int, operators: list[str], note: str
     ) -> Proposal:
         parent, text = sample.parent.candidate, child.text
-        operator = operators[0] if len(set(operators)) == 1 else " + ".join(operators)
+        operator = operators[0] if len(set(operators)) == 1 else SEPARATOR.join(operators)
         identity = hashlib.sha256(f"{self.program}\0{text}\0".encode()).hexdigest()[:16]
         self._children[identity] = child
         if len(self._children) > CHILDREN:
@@ -111,12 +114,12 @@ def _distinct(sources: Sequence[Source]) -> tuple[Source, ...]:
     return tuple({source.text: source for source in sources}.values())
 
 
-def _vary(task: Task) -> tuple[list[str], str]:
+def _vary(task: Task, shares: Mapping[str, float]) -> tuple[list[str], str]:
     """Apply one to three operators to a draft; the names of those that did something, and their notes."""
     done: list[str] = []
     notes: list[str] = []
     for _ in range(task.rng.choices((1, 2, 3), CHAIN)[0]):
-        name = task.rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        name = task.rng.choices(list(shares), list(shares.values()))[0]
         note = OPERATORS[name](task)
         if note and task.rng.random() >= _crowding(task.draft) and task.draft.commit():
             done.append(name)
