@@ -368,7 +368,7 @@ class Journal:
             yield Entry(row["seq"], row["at"], self._read_exchange(row))
 
     def _read_exchange(self, row: sqlite3.Row) -> Exchange:
-        counts = (row[name] for name in ("input", "output", "cached", "written", "reasoning"))
+        counts = {name: row[name] for name in ("input", "output", "cached", "written", "reasoning")}
         return Exchange(
             number=row["number"],
             attempt=row["attempt"],
@@ -377,7 +377,7 @@ class Journal:
             fault=Fault(row["fault"]) if row["fault"] else None,
             detail=row["detail"],
             cut=bool(row["cut"]),
-            usage=Usage(*counts, bool(row["estimated"])),
+            usage=Usage(**counts, estimated=bool(row["estimated"])),
             dollars=row["dollars"],
             latency_s=row["latency_s"],
             final=bool(row["final"]),

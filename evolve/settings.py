@@ -78,9 +78,13 @@ class LlmSettings(_Strict, frozen=True):
     prompt_tokens: int = 12_000  # of one prompt at most; what is less important is left out
     timeout_s: float = 180.0  # without a byte from the provider
     retries: int = 5  # of a call after faults that may pass (see models/retry.py)
+    retry_s: float = 1.0  # the longest pause before the first of them; it doubles with each
+    patience_s: float = 600.0  # after so long without any reply a model is given up
     stream: bool = True  # ask for the reply piece by piece, so that a slow one is told from a dead one
     notes: bool = False  # models take notes of what helped; costs a call now and then
-    skills: bool = False  # ideas that helped in earlier runs of the problem are shown, and this run's are kept
+    skills: bool = (
+        False  # ideas that helped in earlier runs of the problem are shown, and this run's are kept
+    )
     source: str = ""  # proposer replay: the run whose replies are used
     prices: dict[str, str] = {}  # "INPUT/OUTPUT[/CACHED]" in dollars per million tokens, by model
 
@@ -226,6 +230,8 @@ def _check_ranges(settings: Settings) -> None:
         ("llm.prompt_tokens", settings.llm.prompt_tokens, 1000, 10**6),
         ("llm.timeout_s", settings.llm.timeout_s, 0.1, 10**5),
         ("llm.retries", settings.llm.retries, 0, 100),
+        ("llm.retry_s", settings.llm.retry_s, 0.001, 1000),
+        ("llm.patience_s", settings.llm.patience_s, 0.0, 10**8),
         ("workers", settings.workers, 0, 1024),
         ("archive.islands", settings.archive.islands, 1, 1000),
         ("archive.size", settings.archive.size, 1, 10**6),

@@ -30,7 +30,9 @@ class Template:
         """
         if values.keys() != self.variables:
             wrong = sorted(values.keys() ^ self.variables)
-            raise ValueError(f"prompt {self.name}: declared and given variables differ in: {', '.join(wrong)}")
+            raise ValueError(
+                f"prompt {self.name}: declared and given variables differ in: {', '.join(wrong)}"
+            )
         return _USED.sub(lambda found: values[found[1]], self.text)
 
 
