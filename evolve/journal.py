@@ -32,6 +32,7 @@ from evolve.records import (
     Prompt,
     Proposal,
     Request,
+    Resumed,
     Split,
     Status,
     Usage,
@@ -58,6 +59,8 @@ CREATE TABLE promotions (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, challenger TEXT NOT NULL, champion TEXT NOT NULL,
     promoted INTEGER NOT NULL, difference REAL, low REAL, high REAL, confidence REAL NOT NULL,
     instances INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE resumes (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, evaluations INTEGER, seconds REAL, tokens INTEGER, dollars REAL);
 CREATE TABLE texts (digest BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE requests (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, number INTEGER NOT NULL, operator TEXT NOT NULL,
@@ -73,6 +76,9 @@ CREATE INDEX proposals_candidate ON proposals (candidate) WHERE candidate IS NOT
 """
 
 
+_ENTRIES = ("resumes", "requests", "exchanges", "proposals", "evaluations", "placements", "promotions")
+
+
 @dataclass(frozen=True)
 class Placed:
     """A candidate that entered the archive."""
@@ -81,7 +87,7 @@ class Placed:
     placement: Placement
 
 
-Record = Request | Exchange | Proposal | Evaluation | Placed | Promotion
+Record = Resumed | Request | Exchange | Proposal | Evaluation | Placed | Promotion
 
 
 @dataclass(frozen=True)
@@ -189,6 +195,8 @@ class Journal:
         self._seq += 1
         head = (self._seq, at)
         match record:
+            case Resumed(evaluations, seconds, tokens, dollars):
+                self._insert("resumes", (*head, evaluations, seconds, tokens, dollars))
             case Request():
                 self._append_request(head, record)
             case Exchange():
@@ -298,6 +306,7 @@ class Journal:
         # entries are committed in their order: up to this one no table lacks any
         span = (after, self.last_seq())
         streams = (
+            self._resumes(span),
             self._requests(span),
             self._exchanges(span),
             self._proposals(span),
@@ -345,6 +354,12 @@ class Journal:
         query = "SELECT * FROM exchanges WHERE number = ? ORDER BY seq DESC LIMIT 1"
         row = self._database.execute(query, (number,)).fetchone()
         return self._read_exchange(row) if row else None
+
+    def _resumes(self, span: tuple[int, int]) -> Iterator[Entry]:
+        for row in self._rows("resumes", span):
+            values = dict(row)
+            seq, at = values.pop("seq"), values.pop("at")
+            yield Entry(seq, at, Resumed(**values))
 
     def _requests(self, span: tuple[int, int]) -> Iterator[Entry]:
         for row in self._rows("requests", span):
@@ -436,8 +451,7 @@ class Journal:
 
     def last_seq(self) -> int:
         """The place of the newest entry; 0 while there is none."""
-        tables = ("requests", "exchanges", "proposals", "evaluations", "placements", "promotions")
-        union = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in tables)
+        union = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in _ENTRIES)
         return int(self._database.execute(f"SELECT coalesce(max(seq), 0) FROM ({union})").fetchone()[0])
 
     def progress(self) -> tuple[int, float]:

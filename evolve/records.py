@@ -290,6 +290,16 @@ class Promotion:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """The run goes on after a stop, with this budget (see settings.BudgetSettings). Models are tried anew."""
+
+    evaluations: int | None = None
+    seconds: float | None = None
+    tokens: int | None = None
+    dollars: float | None = None
+
+
+@dataclass(frozen=True)
 class Repeats:
     """What did not have to be run.
 

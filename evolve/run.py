@@ -49,6 +49,7 @@ from evolve.records import (
     Proposal,
     Repeats,
     Request,
+    Resumed,
     Split,
 )
 from evolve.search import Impossible, Search, Task
@@ -65,6 +66,7 @@ COLLECTION = (50_000, 20, 20)  # thresholds of the garbage collector during a se
 BEST_FILE = "best.py"
 SETTINGS_FILE = "settings.toml"
 ORDER_NOTE = "racing_order"
+BUDGET_NOTE = "budget"  # in the journal: what the run began with; the settings have the latest
 SKILLS_NOTE = "skills"  # in the journal: what earlier runs have taught, as it was when the run began
 PROPOSERS = ("genetic", "llm", "replay", "manual")
 
@@ -123,12 +125,8 @@ class Run:
         self.settings = the_settings
         self.problem = the_problem
         self.journal = journal
-        founders = list(problem.select_seeds(the_problem, the_settings.seeds).values())
         order = tuple(json.loads(journal.meta(ORDER_NOTE) or "[]"))
-        proposer = make_proposer(the_settings, the_problem, founders, journal)
-        # the instances of a harness come in batches, as they are
-        reorder = the_problem.spec.harness is None
-        self.search = Search(the_settings, founders, proposer, axes(the_problem), order, reorder)
+        self.search = make_search(the_settings, the_problem, journal, order)
         self.cache = cache
         self._observers = observers
         self._clock = clock
@@ -137,6 +135,7 @@ class Run:
         self._results: queue.SimpleQueue[Future[Evaluation] | Exchange | Exception] = queue.SimpleQueue()
         self._in_flight = 0
         self._fruitless = 0
+        self._reopened = False
         self._order_noted = bool(order)
         self._interrupted = threading.Event()
 
@@ -147,10 +146,13 @@ class Run:
 
     def replay(self) -> None:
         """Feed the journal through the search: afterwards it stands where the run was stopped."""
+        self._reopened = True
         derived: deque[Placed | Promotion] = deque()
         for entry in self.journal.entries():
             self._before_s = max(self._before_s, entry.at)
             match entry.record:
+                case Resumed():
+                    self.search.resumed(entry.record)
                 case Request():
                     self.search.asked(entry.record)
                 case Exchange():
@@ -181,6 +183,10 @@ class Run:
         """
         self._began = self._clock()
         self.journal.note("ended", "")
+        if self._reopened:
+            again = Resumed(**msgspec.structs.asdict(self.settings.budget))
+            self._journal(again)
+            self.search.resumed(again)
         self.search.take_begun()  # they are among the pending
         with (
             _interruptible(self._interrupted),
@@ -434,6 +440,24 @@ def axes(the_problem: Problem) -> list[Axis]:
     return [Axis(**msgspec.structs.asdict(each)) for each in the_problem.spec.descriptors]
 
 
+def make_search(
+    the_settings: Settings, the_problem: Problem, journal: Journal, order: tuple[int, ...] = ()
+) -> Search:
+    """The state of a search at its beginning.
+
+    Args:
+        journal: where the run's candidates are found.
+        order: of the races, where it is known already.
+    """
+    founders = list(problem.select_seeds(the_problem, the_settings.seeds).values())
+    proposer = make_proposer(the_settings, the_problem, founders, journal)
+    # the instances of a harness come in batches, as they are
+    reorder = the_problem.spec.harness is None
+    search = Search(the_settings, founders, proposer, axes(the_problem), order, reorder)
+    search.budget.limits = msgspec.json.decode(journal.meta(BUDGET_NOTE), type=BudgetSettings)
+    return search
+
+
 def make_proposer(
     the_settings: Settings,
     the_problem: Problem,
@@ -496,6 +520,7 @@ def start(
     the_problem.check_disjoint()
     founders = problem.select_seeds(the_problem, the_settings.seeds)
     proposer = make_proposer(the_settings, the_problem, list(founders.values()))
+    models.check_keys(the_settings)
     folder.mkdir(parents=True, exist_ok=True)
     settings.save(the_settings, folder / SETTINGS_FILE)
     meta = {
@@ -506,6 +531,7 @@ def start(
         "founders": json.dumps([candidate.id for candidate in founders.values()]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": json.dumps(versions()),
+        BUDGET_NOTE: msgspec.json.encode(the_settings.budget).decode(),
     }
     sources = "".join(text for candidate in founders.values() for text in candidate.files.values())
     journal = Journal.create(folder, meta, sources.encode())
@@ -528,6 +554,22 @@ def reopen(
     journal = Journal.open(folder)
     _lock(journal)
     the_settings = settings.load(folder / SETTINGS_FILE)
+    models.check_keys(the_settings)
+    the_problem = unchanged_problem(folder, the_settings, journal)
+    if budget is not None:
+        the_settings = _with_budget(the_settings, budget)
+        settings.save(the_settings, folder / SETTINGS_FILE)
+    run = Run(folder, the_settings, the_problem, journal, observers, clock, cache)
+    run.replay()
+    return run
+
+
+def unchanged_problem(folder: Path, the_settings: Settings, journal: Journal) -> Problem:
+    """The problem of a run, as it was then.
+
+    Raises:
+        JournalError: the problem or its seeds have changed since.
+    """
     the_problem = problem.load(journal.meta("folder"))
     if the_problem.digest != journal.meta("digest"):
         raise JournalError(
@@ -539,12 +581,7 @@ def reopen(
         raise JournalError(
             f"{folder}: the seeds of {the_problem.name} have changed since this run; begin a new run"
         )
-    if budget is not None:
-        the_settings = _with_budget(the_settings, budget)
-        settings.save(the_settings, folder / SETTINGS_FILE)
-    run = Run(folder, the_settings, the_problem, journal, observers, clock, cache)
-    run.replay()
-    return run
+    return the_problem
 
 
 def versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from evolve.archives import make_archive
 from evolve.archives.population import Axis
@@ -29,10 +29,11 @@ from evolve.records import (
     Proposal,
     Repeats,
     Request,
+    Resumed,
     Split,
     Status,
 )
-from evolve.settings import Settings
+from evolve.settings import BudgetSettings, Settings
 from evolve.statistics import paired_bootstrap
 from evolve.trial import Race, Seen
 
@@ -165,6 +166,12 @@ class Search:
     def _advance(self, number: int) -> None:
         self.proposals = number
         self.archive.advance(number)
+
+    def resumed(self, record: Resumed) -> None:
+        """The run goes on after a stop, with another budget maybe."""
+        self.budget.limits = BudgetSettings(**asdict(record))
+        if self.asker:
+            self.asker.resumed()
 
     # ---- asking models: a proposal is begun with a request, and finished with the last exchange about it
 

@@ -15,7 +15,7 @@ LAYERS = [
     {"evaluate", "effects"},
     {"search"},
     {"run"},
-    {"table", "doctor", "publish", "compare", "audit"},
+    {"table", "doctor", "publish", "compare", "audit", "replay"},
     {"review", "observers", "compare_report"},
     {"cli"},
 ]

@@ -31,10 +31,10 @@ def default() -> str:
 
 
 def seats(settings: Settings) -> list[Seat]:
-    """The models of a run with their prices, checked as far as that needs no call.
+    """The models of a run with their prices.
 
     Raises:
-        ModelError: a name, a key or a price is missing.
+        ModelError: a name is wrong, or a price is missing.
         UsageError: none is named, or the proposer takes none.
     """
     if settings.proposer != "llm":
@@ -48,10 +48,18 @@ def seats(settings: Settings) -> list[Seat]:
         raise UsageError("--proposer llm: name a model: --model openai:NAME, anthropic:NAME or URL#NAME")
     if len({spec.text for spec in specs}) < len(specs):
         raise ModelError("--model: one is named twice; give it a weight instead: --model NAME=2")
-    for spec in specs:
-        if spec.needs_key and not keys.find(spec.variable):
-            raise ModelError(missing(spec))
     return [Seat(spec.text, spec.weight, _price(spec, settings)) for spec in specs]
+
+
+def check_keys(settings: Settings) -> None:
+    """Make sure that every model of a run has the key that it needs.
+
+    Raises:
+        ModelError: naming the model and the variable.
+    """
+    for spec in map(parse, settings.models):
+        if settings.proposer == "llm" and spec.needs_key and not keys.find(spec.variable):
+            raise ModelError(missing(spec))
 
 
 def lines(settings: Settings, folder: Path) -> dict[str, Line]:

@@ -95,8 +95,12 @@ class Panel:
             health.fault = f"{exchange.fault} ({exchange.detail})" if exchange.detail else exchange.fault
             self._judge(health, exchange.fault, at)
 
+    def renew(self) -> None:
+        """A user has resumed the run: whatever was wrong, every model is tried again."""
+        self._health = {name: _Health() for name in self.seats}
+
     def _judge(self, health: _Health, fault: Fault, at: float) -> None:
-        down = VERDICTS[fault] is not Verdict.AGAIN
+        down = VERDICTS[fault] is Verdict.DOWN
         if fault is Fault.UNKNOWN_MODEL:
             health.until = math.inf
         elif health.until <= at and (down or health.failed >= IN_A_ROW):

@@ -70,6 +70,10 @@ class ModelProposer(ABC):
         """Why no model will be asked any more; "" while one may be."""
 
     @abstractmethod
+    def resumed(self) -> None:
+        """The run goes on after a stop."""
+
+    @abstractmethod
     def asked(self, request: Request) -> None:
         """A request was made."""
 

@@ -195,6 +195,9 @@ class LlmProposer(ModelProposer):
 
     # ---- being told
 
+    def resumed(self) -> None:
+        self.panel.renew()
+
     def asked(self, request: Request) -> None:
         self._open[request.number] = request
         self._spent[request.number] = _Spent()
