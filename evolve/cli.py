@@ -509,13 +509,25 @@ def mlflow(store: str, port: int, sync: str | None) -> None:
         mirror.open_ui(store or mirror.default_store(), port)
 
 
-@_command("evolve doctor\nevolve doctor --json")
+@_command(
+    "evolve doctor\nevolve doctor --json\n"
+    "evolve doctor --models\nevolve doctor --models --model http://127.0.0.1:8000/v1#qwen3-coder"
+)
+@click.option(
+    "--models",
+    "ask",
+    is_flag=True,
+    help="Make one cheap call to each model: those of --model, or of your keys.",
+)
+@model_option
 @json_option
-def doctor(as_json: bool) -> None:
-    """Say what this machine offers: jail level and self-attack, versions, MLflow store. Exit code 1 on a finding."""
+def doctor(ask: bool, models: tuple[str, ...], as_json: bool) -> None:
+    """Say what this machine offers: jail and self-attack, versions, keys, models, MLflow. Exit code 1 on a finding."""
     from evolve.doctor import examine, print_examination
 
-    found = examine()
+    if models and not ask:
+        raise UsageError("--model: say --models as well, which makes a call to it")
+    found = examine(models if ask else None)
     if as_json:
         _print_json(found)
     else:

@@ -72,6 +72,8 @@ CREATE TABLE exchanges (
     input INTEGER NOT NULL, output INTEGER NOT NULL, cached INTEGER NOT NULL, written INTEGER NOT NULL,
     reasoning INTEGER NOT NULL, estimated INTEGER NOT NULL, dollars REAL NOT NULL, latency_s REAL NOT NULL,
     final INTEGER NOT NULL);
+CREATE INDEX requests_number ON requests (number);
+CREATE INDEX exchanges_number ON exchanges (number);
 CREATE INDEX proposals_candidate ON proposals (candidate) WHERE candidate IS NOT NULL;
 """
 

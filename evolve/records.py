@@ -136,6 +136,7 @@ class Fault(StrEnum):
     UNKNOWN_MODEL = "unknown-model"
     NO_CREDIT = "no-credit"
     WRONG_KEY = "wrong-key"
+    USED_UP = "used-up"  # all replies of the run that is replayed were given
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from evolve import __version__, problem, settings
+from evolve import __version__, account, problem, settings, skills
+from evolve.account import Account
 from evolve.archives import needs_descriptors
 from evolve.archives.population import Axis
 from evolve.cache import Cache
@@ -78,6 +79,7 @@ class Stop(StrEnum):
     INTERRUPTED = "interrupted"
     EXHAUSTED = "no new program can be proposed"
     SILENT = "no model answers"
+    USED_UP = "all replies of the other run are used up"
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Result:
     repeats: Repeats
     cache_fault: str  # why the cache was not used (to the end); "" if it was, or was not asked for
     silence: str = ""  # why no model answers; "" if one did, or none was asked
+    account: Account | None = None  # of the models; None if none was asked
 
 
 class Observer(Protocol):
@@ -204,6 +207,7 @@ class Run:
             finally:
                 workers.cancel()
         self._write_best()
+        self._keep_skills()
         self.journal.note("ended", stopped)
         result = self._result(stopped)
         for observer in self._observers:
@@ -240,7 +244,7 @@ class Run:
 
     def _why(self) -> Stop:
         if self.search.asker is not None and self.search.asker.silence:
-            return Stop.SILENT
+            return Stop.USED_UP if self.settings.proposer == "replay" else Stop.SILENT
         return Stop.EXHAUSTED if self._fruitless >= self._fruitless_limit else Stop.BUDGET
 
     @property
@@ -365,6 +369,12 @@ class Run:
             temporary.write_text(best.candidate.files[self.problem.spec.program], encoding="utf-8")
             temporary.replace(self.folder / BEST_FILE)
 
+    def _keep_skills(self) -> None:
+        champion = self.search.champion
+        if self.settings.llm.skills and champion is not None:
+            found = skills.learn(self.journal, self.folder.name, champion.candidate.id)
+            skills.keep(self.problem.digest, found)
+
     def _result(self, stopped: Stop) -> Result:
         search = self.search
         return Result(
@@ -377,7 +387,8 @@ class Run:
             tuple(search.impossible),
             search.repeats,
             self.cache.fault if self.cache else "",
-            search.asker.silence if search.asker else "",
+            search.asker.silence if search.asker and stopped is Stop.SILENT else "",
+            account.read(self.journal) if search.asker else None,
         )
 
 
@@ -478,11 +489,11 @@ def make_proposer(
         case "genetic":
             return GeneticProposer(spec.entry.function, spec.program, spec.limits.imports, founders)
         case "llm" | "replay" | "manual":
-            skills = json.loads(journal.meta(SKILLS_NOTE) or "[]") if journal else []
+            known = json.loads(journal.meta(SKILLS_NOTE) or "[]") if journal else []
             return LlmProposer(
                 Contract(spec.entry.function, spec.program),
                 Panel(models.seats(the_settings), the_settings.llm.patience_s),
-                Briefing(the_problem, the_settings.llm.prompt_tokens, skills),
+                Briefing(the_problem, the_settings.llm.prompt_tokens, known),
                 the_settings.llm,
                 journal.candidate if journal else _nobody,
                 the_settings.archive.islands if "islands" in the_settings.archive.kind else 1,
@@ -531,6 +542,9 @@ def start(
         "founders": json.dumps([candidate.id for candidate in founders.values()]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": json.dumps(versions()),
+        SKILLS_NOTE: json.dumps(
+            skills.lines(skills.load(the_problem.digest)) if the_settings.llm.skills else []
+        ),
         BUDGET_NOTE: msgspec.json.encode(the_settings.budget).decode(),
     }
     sources = "".join(text for candidate in founders.values() for text in candidate.files.values())

@@ -101,7 +101,7 @@ class Panel:
 
     def _judge(self, health: _Health, fault: Fault, at: float) -> None:
         down = VERDICTS[fault] is Verdict.DOWN
-        if fault is Fault.UNKNOWN_MODEL:
+        if VERDICTS[fault] is Verdict.GONE:
             health.until = math.inf
         elif health.until <= at and (down or health.failed >= IN_A_ROW):
             health.until = at + FIRST_PAUSE_S * 2**health.pauses

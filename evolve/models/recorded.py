@@ -15,7 +15,7 @@ from evolve.records import Exchange, Fault, Prompt, Request, Usage
 class Recorded(Model):
     """Answers a prompt with the reply that it got then; any other prompt with the next reply not yet used.
 
-    Faults are not repeated. When all replies were given, the model says that it has no credit.
+    Faults are not repeated.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,7 +41,7 @@ class Recorded(Model):
             while numbers and numbers[0] not in self._replies:
                 numbers.popleft()
             if not self._replies:
-                raise Failure(Fault.NO_CREDIT, f"all replies of {self._folder} are used up")
+                raise Failure(Fault.USED_UP, f"all replies of {self._folder} are used up")
             number = numbers.popleft() if numbers else min(self._replies)
             found = self._replies.pop(number)
         return Reply(found.reply, Usage(), found.cut)

@@ -18,6 +18,7 @@ class Verdict(Enum):
     AGAIN = auto()  # the same call may work in a while
     LOST = auto()  # this prompt gets no answer; the model is well
     DOWN = auto()  # the model will not answer anything soon
+    GONE = auto()  # nor ever
     STOP = auto()  # nobody can go on until a user mends it
 
 
@@ -34,7 +35,8 @@ VERDICTS = {
     Fault.FILTERED: Verdict.LOST,
     Fault.TOO_LONG: Verdict.LOST,
     Fault.BAD_REQUEST: Verdict.LOST,
-    Fault.UNKNOWN_MODEL: Verdict.DOWN,
+    Fault.UNKNOWN_MODEL: Verdict.GONE,
+    Fault.USED_UP: Verdict.GONE,
     Fault.NO_CREDIT: Verdict.DOWN,
     Fault.WRONG_KEY: Verdict.STOP,
 }

@@ -187,6 +187,13 @@ class Mirror:
 
     # ---- nested runs
 
+    def _asked(self, candidate: Candidate) -> dict[str, str]:
+        """The prompt and the reply that a candidate came from; none where no model was asked."""
+        request, reply = self.journal.request(candidate.number), self.journal.reply(candidate.number)
+        if request is None or reply is None:
+            return {}
+        return {"prompt.md": f"{request.prompt.system}\n\n{request.prompt.user}", "reply.md": reply.reply}
+
     def _is_done(self, candidate: str) -> bool:
         return candidate in self._nested and self._nested[candidate].done
 
@@ -200,7 +207,7 @@ class Mirror:
             values |= {**train.values(), "cpu_s": train.cpu_s, "peak_mb": train.peak_mb}
         self.store.log(run.run, list(_points(values, self._ms(at), 0)))
         texts = {"diff.html": self._diff(candidate, train), "feedback.txt": train.text if train else ""}
-        self.store.write(run, {**candidate.files, **texts})
+        self.store.write(run, {**candidate.files, **texts, **self._asked(candidate)})
         self.store.end(run.run, self._ms(at))
         self._nested[identity] = replace(run, done=True)
 
@@ -210,7 +217,9 @@ class Mirror:
         return self.store.create(self._key, _name(candidate), began, self._marks(candidate, placement))
 
     def _marks(self, candidate: Candidate, placement: Placement) -> dict[str, str]:
+        request = self.journal.request(candidate.number)
         return {
+            **({"model": request.model} if request else {}),
             PARENT: self.parent,
             CANDIDATE: candidate.id,
             "parents": " ".join(candidate.parents),
