@@ -113,6 +113,7 @@ class Journal:
         self._dictionary = bytes(self.meta_bytes("dictionary"))
         self._seq = self.last_seq()
         self._lock: TextIO | None = None
+        self._texts: dict[bytes, str] = {}  # shared by many requests; there are few
 
     @classmethod
     def create(cls, folder: Path, meta: Mapping[str, str], dictionary: bytes = b"") -> Journal:
@@ -234,13 +235,24 @@ class Journal:
         self._database.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
 
     def _append_request(self, head: tuple[int, float], request: Request) -> None:
-        system = request.prompt.system
-        digest = hashlib.sha256(system.encode()).digest()[:16]
-        # the part that all calls share is kept once
-        self._database.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (digest, self._pack(system)))
+        digest = self._keep_text(request.prompt.system)
         parents, user = json.dumps(request.parents), self._pack(request.prompt.user)
         row = (request.number, request.operator, request.model, parents, digest, user)
         self._insert("requests", (*head, *row, request.tokens, request.dollars))
+
+    def _keep_text(self, text: str) -> bytes:
+        """Keep a text that many calls share, once; its key."""
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+        if digest not in self._texts:
+            self._database.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (digest, self._pack(text)))
+            self._texts[digest] = text
+        return digest
+
+    def _text(self, digest: bytes) -> str:
+        if digest not in self._texts:
+            query = "SELECT content FROM texts WHERE digest = ?"
+            self._texts[digest] = self._unpack(self._database.execute(query, (digest,)).fetchone()[0])
+        return self._texts[digest]
 
     def _append_exchange(self, head: tuple[int, float], exchange: Exchange) -> None:
         usage = exchange.usage
@@ -368,14 +380,12 @@ class Journal:
             yield Entry(row["seq"], row["at"], self._read_request(row))
 
     def _read_request(self, row: sqlite3.Row) -> Request:
-        query = "SELECT content FROM texts WHERE digest = ?"
-        system = self._unpack(self._database.execute(query, (row["system"],)).fetchone()[0])
         return Request(
             row["number"],
             row["operator"],
             row["model"],
             tuple(json.loads(row["parents"])),
-            Prompt(system, self._unpack(row["user"])),
+            Prompt(self._text(row["system"]), self._unpack(row["user"])),
             row["tokens"],
             row["dollars"],
         )

@@ -117,6 +117,23 @@ class Genetics:
         return f"{idea}```python\n{child}```\n"
 
 
+class Constants:
+    """Answers with an edit of one number of the first program: next to no work, for measuring whoever asks."""
+
+    def __call__(self, prompt: str, rng: random.Random) -> str:
+        lines = prompt.partition("## The program")[2].splitlines()
+        numbered = [line for line in lines if re.search(r"\b\d+\.\d+\b", line) and lines.count(line) == 1]
+        numbered = [line for line in numbered if line.startswith("    ")]
+        if not numbered:
+            return "There is no number to change."
+        line = rng.choice(numbered)
+        changed = re.sub(r"\b\d+\.\d+\b", f"{rng.uniform(0, 2):.6f}", line, count=1)
+        return f"Idea: another number\n\n<<<<<<< SEARCH\n{line}\n=======\n{changed}\n>>>>>>> REPLACE\n"
+
+
+ANSWERS: dict[str, Callable[[], Answer]] = {"genetic": Genetics, "constants": Constants}
+
+
 def edit_blocks(old: str, new: str) -> str:
     """Search/replace blocks that make one text of another; "" where a block cannot be made unique."""
     before, after = old.splitlines(), new.splitlines()
@@ -435,9 +452,10 @@ def main() -> None:
     parser.add_argument("--faults", type=float, default=0.0, help="share of calls with a fault")
     parser.add_argument("--hang", type=float, default=30.0, help="seconds that a hanging call takes")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--answer", choices=ANSWERS, default="genetic", help="where programs come from")
     options = parser.parse_args()
     behaviour = Behaviour(options.latency, options.faults, hang_s=options.hang, seed=options.seed)
-    with ModelServer(behaviour, port=options.port) as server:
+    with ModelServer(behaviour, ANSWERS[options.answer](), options.port) as server:
         server.keep_calls = False
         print(server.url, flush=True)
         try:
