@@ -465,7 +465,7 @@ def make_search(
     # the instances of a harness come in batches, as they are
     reorder = the_problem.spec.harness is None
     search = Search(the_settings, founders, proposer, axes(the_problem), order, reorder)
-    search.budget.limits = msgspec.json.decode(journal.meta(BUDGET_NOTE), type=BudgetSettings)
+    search.budget.limits = msgspec.json.decode(journal.meta(BUDGET_NOTE) or "{}", type=BudgetSettings)
     return search
 
 

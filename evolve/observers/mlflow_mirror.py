@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -27,6 +28,7 @@ from evolve.records import Candidate, Evaluation, Outcome, Placement, Promotion,
 
 CHUNK = 500  # entries read at a time: a reader that stays inside the journal keeps its log growing
 SEQ = "evolve.seq"
+_NO_NAME = re.compile(r"[^\w\-./: ]")  # what a param's name may not have; models' names are part of some
 COLUMNS = (
     "metrics.`score.train`",
     "metrics.`score.validation`",
@@ -101,7 +103,7 @@ class Mirror:
     def _facts(self) -> dict[str, str]:
         versions: dict[str, str] = json.loads(self.journal.meta("versions") or "{}")
         return {
-            **dict(_flat(msgspec.to_builtins(self._settings))),
+            **{_NO_NAME.sub("_", name): value for name, value in _flat(msgspec.to_builtins(self._settings))},
             "problem.digest": self.journal.meta("digest"),
             **{f"version.{name}": number for name, number in versions.items()},
         }
