@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from evolve.cache import Cache
     from evolve.journal import Journal
+    from evolve.problem import Problem
+    from evolve.report import Report
     from evolve.run import Result, Run
 
 FINDING = 1
@@ -85,6 +87,13 @@ price_option = click.option(
     metavar="NAME=IN/OUT",
     help="What a model costs, in dollars per million tokens, if evolve does not know it.",
 )
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="File or folder of real data to make the instances from. [default: they are generated]",
+)
+
+
 cache_option = click.option(
     "--cache/--no-cache",
     default=None,
@@ -99,7 +108,7 @@ def main() -> None:
 
     \b
     Start:       evolve run smtt
-    Look:        evolve show latest, evolve lineage latest, evolve mlflow
+    Look:        evolve show latest, evolve lineage latest, evolve report latest, evolve mlflow
     Use it:      evolve publish latest --to my_heuristic
     Your own:    evolve new my_problem, then evolve run my_problem
     """
@@ -145,6 +154,7 @@ def main() -> None:
 @click.option(
     "--mlflow/--no-mlflow", default=True, help="Mirror the run to MLflow in the background. [default: on]"
 )
+@data_option
 @cache_option
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. archive.islands=4."
@@ -159,9 +169,9 @@ def run(problem: str, overrides: tuple[str, ...], out: Path | None, as_json: boo
     from evolve import run as runs
     from evolve import settings
 
-    name = problems.load(problem).name
     tree, remark = _with_models(_given(options), options)
     resolved = settings.resolve(problem, tree, overrides)
+    name = problems.load(problem, resolved.data).name
     if remark:
         click.echo(remark, err=True)
     folder = out or new_folder(name)
@@ -231,9 +241,16 @@ def replay(run: str, as_json: bool) -> None:
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="jail.minimum=LEVEL accepts a weaker jail."
 )
+@data_option
 @json_option
 def evaluate(
-    problem: str, file: Path, split: str, open_holdout: bool, overrides: tuple[str, ...], as_json: bool
+    problem: str,
+    file: Path,
+    split: str,
+    open_holdout: bool,
+    overrides: tuple[str, ...],
+    data: Path | None,
+    as_json: bool,
 ) -> None:
     """Score one program: status, raw and normalised score, CPU, memory, feedback. Exit code 1 unless it is OK.
 
@@ -251,7 +268,8 @@ def evaluate(
             "--split holdout: the holdout is sealed; add --open-holdout if you mean to look at it"
         )
     resolved = settings.resolve(problem, {}, overrides)
-    loaded = problems.load(problem)
+    loaded = problems.load(problem, data or "")
+    _say_source(loaded)
     candidate = problems.read_program(file, loaded.spec)
     if split == "holdout":
         loaded.check_disjoint()
@@ -271,8 +289,9 @@ def evaluate(
 @click.option(
     "--split", "splits", type=click.Choice(["train", "validation"]), multiple=True, help="[default: both]"
 )
+@data_option
 @json_option
-def baselines(problem: str, splits: tuple[str, ...], as_json: bool) -> None:
+def baselines(problem: str, splits: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     """Score every seed: what a search has to beat. PROBLEM is a folder or a bundled name."""
     from evolve import problem as problems
     from evolve.evaluate import Evaluator
@@ -281,7 +300,8 @@ def baselines(problem: str, splits: tuple[str, ...], as_json: bool) -> None:
     from evolve.settings import JailSettings
     from evolve.table import measure_seeds, render
 
-    loaded = problems.load(problem)
+    loaded = problems.load(problem, data or "")
+    _say_source(loaded)
     chosen = [Split(split) for split in splits or ("train", "validation")]
     with (
         Evaluator(loaded, Level(JailSettings().minimum)) as evaluator,
@@ -289,7 +309,9 @@ def baselines(problem: str, splits: tuple[str, ...], as_json: bool) -> None:
     ):
         rows = measure_seeds(loaded, evaluator, chosen, advance)
     if as_json:
-        _print_json({"problem": loaded.name, "seeds": [row.facts() for row in rows]})
+        _print_json(
+            {"problem": loaded.name, "data": loaded.source or None, "seeds": [row.facts() for row in rows]}
+        )
     else:
         _console().print(render(loaded, rows, chosen, f"{loaded.spec.title}: seeds"))
 
@@ -402,6 +424,41 @@ def diff(run: str, a: str | None, b: str | None, as_json: bool) -> None:
         print_diff(facts, _console())
 
 
+@_command(
+    "evolve report latest\nevolve report runs/smtt-20260102-030405 --out report.html --against runs/best-of-n"
+)
+@click.argument("run")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="File to write. [default: report.html in the run's folder]"
+)
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="RUN",
+    help="Draw another run's curve beside this one's. [default: best-of-n runs that lie beside it]",
+)
+@click.option(
+    "--measure/--no-measure", default=True, help="Run baselines that the journal lacks. [default: on]"
+)
+@json_option
+def report(run: str, out: Path | None, against: tuple[str, ...], measure: bool, as_json: bool) -> None:
+    """Write one HTML file on a run: baselines, curves, lineage, where it wins and loses, failures, conditions.
+
+    It needs no network and no server. The holdout is shown if `evolve publish` has opened it, and never opened here.
+    """
+    from evolve.cache import Cache
+    from evolve.report import write
+
+    folder = run_folder(run)
+    others = [run_folder(name) for name in against]
+    with Cache(cache_file()) as cache, _spinner("baselines") as advance:
+        written = write(folder, out, others, measure, cache, advance)
+    if as_json:
+        _print_json(written.facts())
+    else:
+        _print_report(written)
+
+
 @_command("evolve publish latest --to my_heuristic\npip install ./my_heuristic")
 @click.argument("run")
 @click.argument("candidate", required=False)
@@ -416,9 +473,22 @@ def diff(run: str, a: str | None, b: str | None, as_json: bool) -> None:
 @click.option(
     "--again", is_flag=True, help="Open the holdout for another candidate of this run; the proof counts it."
 )
+@click.option(
+    "--approved",
+    is_flag=True,
+    help="Only what a reviewer approved in MLflow (tag `review` of its run); rejected or not reviewed: exit code 1.",
+)
+@click.option("--store", default="", help="With --approved: tracking URI. [default: the run's]")
 @json_option
 def publish(
-    run: str, candidate: str | None, destination: Path, name: str | None, again: bool, as_json: bool
+    run: str,
+    candidate: str | None,
+    destination: Path,
+    name: str | None,
+    again: bool,
+    approved: bool,
+    store: str,
+    as_json: bool,
 ) -> None:
     """Write a candidate (the champion, unless an id is given) as a pip-installable package with its proof.
 
@@ -426,7 +496,16 @@ def publish(
     """
     from evolve.publish import publish as publish_package
 
-    published = publish_package(run_folder(run), candidate, destination, name=name, again=again)
+    folder = run_folder(run)
+    review = None
+    if approved:
+        from evolve.observers.mlflow_review import approved as approved_one
+
+        review = approved_one(folder, candidate, store)
+        candidate = review.candidate
+    elif store:
+        raise UsageError("--store: needed for --approved alone")
+    published = publish_package(folder, candidate, destination, name=name, again=again, review=review)
     if as_json:
         _print_json(published.facts())
     else:
@@ -456,6 +535,7 @@ def publish(
     help="Folder. [default: runs/compare-PROBLEM-, and a hash of the above]",
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of every arm.")
+@data_option
 @json_option
 def compare(
     problem: str,
@@ -466,6 +546,7 @@ def compare(
     jobs: int | None,
     out: Path | None,
     overrides: tuple[str, ...],
+    data: Path | None,
     as_json: bool,
 ) -> None:
     """Compare ways to search PROBLEM at equal budget; best-of-n, which evolves nothing, always is an arm.
@@ -477,7 +558,7 @@ def compare(
     from evolve import compare_report as report
     from evolve import settings
 
-    plan = comparing.make_plan(problem, arms, repeats, evaluations, seconds, overrides)
+    plan = comparing.make_plan(problem, arms, repeats, evaluations, seconds, overrides, _absolute(data))
     folder = out or comparing.default_folder(plan)
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs {jobs}: at least 1 run at a time")
@@ -493,20 +574,35 @@ def compare(
         sys.exit(FINDING)
 
 
-@_command("evolve mlflow\nevolve mlflow --port 5001\nevolve mlflow --sync latest")
+@_command("evolve mlflow\nevolve mlflow --port 5001")
 @click.option(
     "--store", default="", help="Tracking URI. [default: MLFLOW_TRACKING_URI, else the SQLite file in runs/]"
 )
 @click.option("--port", type=int, default=5000, show_default=True)
-@click.option("--sync", metavar="RUN", help="Mirror this run now (again), instead of opening the page.")
-def mlflow(store: str, port: int, sync: str | None) -> None:
-    """Open the MLflow page on the runs' store."""
-    from evolve.observers import mlflow as mirror
+def mlflow(store: str, port: int) -> None:
+    """Open the MLflow page on the runs' store: the review desk.
 
-    if sync:
-        mirror.mirror(run_folder(sync), store=store)
-    else:
-        mirror.open_ui(store or mirror.default_store(), port)
+    A reviewer sets the tag `review` of a candidate's run to approved or rejected, and `review.reason` to why;
+    `evolve publish --approved` goes by it.
+    """
+    from evolve.observers.mlflow import default_store
+    from evolve.observers.mlflow_ui import open_ui
+
+    open_ui(store or default_store(), port)
+
+
+@_command("evolve sync latest\nevolve sync latest --store http://127.0.0.1:5000")
+@click.argument("run")
+@click.option(
+    "--store",
+    default="",
+    help="Tracking URI. [default: the run's, else MLFLOW_TRACKING_URI, else runs/mlflow.db]",
+)
+def sync(run: str, store: str) -> None:
+    """Mirror a run to MLflow now. What is there already is left alone; an empty store gets everything."""
+    from evolve.observers.mlflow import mirror
+
+    mirror(run_folder(run), store=store)
 
 
 @_command(
@@ -546,6 +642,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     tree["mlflow"] = {"enabled": options["mlflow"]}
     if options["cache"] is not None:
         tree["cache"] = {"enabled": options["cache"]}
+    if options["data"] is not None:
+        tree["data"] = _absolute(options["data"])
     if options["archive"] is not None:
         tree["archive"] = {"kind": options["archive"]}
     if options["seeds"] is not None:
@@ -601,6 +699,7 @@ def _execute(
         search = make([display, *([mirror] if mirror else [])], store)
         stack.enter_context(search.journal)
         console.print(_opening(search), highlight=False, soft_wrap=True)
+        _say_source(search.problem)
         result = search.execute()
     _report(search, result, as_json)
     if mirror:
@@ -616,6 +715,19 @@ def _opening(search: Run) -> str:
         f"{search.problem.spec.title}: proposer {settings.proposer} ({who}), "
         f"{settings.workers} worker{'s' * (settings.workers != 1)}, seed {settings.seed}, run {search.folder}"
     )
+
+
+def _absolute(data: Path | None) -> str:
+    """As a run notes it, which may be resumed from another folder."""
+    return str(data.resolve()) if data else ""
+
+
+def _say_source(problem: Problem) -> None:
+    """Where the instances come from, if the user has the choice."""
+    if problem.data:
+        click.echo(f"instances: from {problem.data.path} (content {problem.data.digest})", err=True)
+    elif problem.takes_data:
+        click.echo("instances: generated; --data PATH takes real ones", err=True)
 
 
 def _report(search: Run, result: Result, as_json: bool) -> None:
@@ -646,6 +758,24 @@ def _progress(total: int) -> Any:
     from evolve.table import progress
 
     return progress(total, _console(stderr=True))
+
+
+@contextmanager
+def _spinner(what: str) -> Iterator[Callable[[str], None]]:
+    """Says on a terminal what is under way."""
+    with _console(stderr=True).status(what) as status:
+        yield lambda name: status.update(f"{what}: {name}")
+
+
+def _print_report(written: Report) -> None:
+    from rich.text import Text
+
+    console = _console()
+    console.print(Text(written.claim), soft_wrap=True)
+    if written.standings.without:
+        console.print(Text(f"Warning: {written.standings.without}.", style="yellow"), soft_wrap=True)
+    text = f"{written.file}, {written.size / 1e6:.2f} MB, {written.programs} of {written.candidates} programs in it"
+    console.print(Text(text), soft_wrap=True)
 
 
 def _print_json(facts: object) -> None:

@@ -32,14 +32,17 @@ from evolve.settings import ARCHIVES, Settings
 
 CONTROL = "best-of-n"
 DEFAULT_EVALUATIONS = 1000
+PLAIN = ("bandit.enabled=false", "genetic.tuning=false", "genetic.simplification=0", "stagnation.patience=0")
 PRESETS: dict[str, tuple[str, ...]] = {
     "default": (),
     **{kind: (f"archive.kind={kind}",) for kind in ARCHIVES},
-    "hill-climbing": ("archive.kind=top-k", "archive.size=1"),
-    "tournament": ("archive.kind=top-k", "archive.size=96"),
+    CONTROL: (f"archive.kind={CONTROL}", *PLAIN),
+    "hill-climbing": ("archive.kind=top-k", "archive.size=1", *PLAIN),
+    "tournament": ("archive.kind=top-k", "archive.size=96", *PLAIN),
 }
-"""Arms that need no settings: the defaults, each archive, and two classic searches."""
-RESERVED = {"problem", "seed", "budget", "mlflow"}  # what a comparison sets itself
+"""Arms that need no settings: the defaults, each archive, and two classic searches; these and the control are plain,
+without what this search adds to them."""
+RESERVED = {"problem", "data", "seed", "budget", "mlflow"}  # what a comparison sets itself
 LOOK_S = 0.5
 
 
@@ -61,6 +64,7 @@ class Plan:
     evaluations: int | None
     cpu_s: float | None
     overrides: tuple[str, ...] = ()  # of every arm
+    data: str = ""  # that the instances are made from; "" = they are generated
 
     def settings(self, arm: Arm, seed: int) -> Settings:
         """The settings of one run.
@@ -69,6 +73,7 @@ class Plan:
             SettingsError, UsageError: an override is refused.
         """
         given = {
+            "data": self.data,
             "seed": seed,
             "workers": 1,  # one worker: the same seed gives the same run
             "budget": {"evaluations": self.evaluations, "seconds": self.cpu_s},
@@ -111,6 +116,7 @@ def make_plan(
     evaluations: int | None = None,
     cpu_s: float | None = None,
     overrides: Sequence[str] = (),
+    data: str = "",
 ) -> Plan:
     """A checked plan; the control is put first if it is not among the arms.
 
@@ -127,7 +133,7 @@ def make_plan(
     if CONTROL not in {arm.name for arm in parsed}:
         parsed.insert(0, Arm(CONTROL, PRESETS[CONTROL]))
     _refuse_reserved("--set", overrides)
-    plan = Plan(name, tuple(parsed), repeats, evaluations, cpu_s, tuple(overrides))
+    plan = Plan(name, tuple(parsed), repeats, evaluations, cpu_s, tuple(overrides), data)
     _check_different(plan)
     return plan
 
@@ -171,7 +177,7 @@ def _check_different(plan: Plan) -> None:
 
 def default_folder(plan: Plan) -> Path:
     """Where the comparison lies unless the user says otherwise: the same place for the same command."""
-    return RUNS / f"compare-{problem.load(plan.problem).name}-{plan.key}"
+    return RUNS / f"compare-{loaded(plan).name}-{plan.key}"
 
 
 # ---- running
@@ -215,7 +221,7 @@ def check_folder(plan: Plan, folder: Path) -> None:
         UsageError: naming the run.
         JournalError: the problem has changed.
     """
-    digest = problem.load(plan.problem).digest
+    digest = loaded(plan).digest
     for job in plan.jobs():
         place = folder / job.name
         if not (place / FILE).is_file():
@@ -428,4 +434,4 @@ def _share(folder: Path, plan: Plan) -> float:
 
 def loaded(plan: Plan) -> Problem:
     """The problem of a comparison."""
-    return problem.load(plan.problem)
+    return problem.load(plan.problem, plan.data)

@@ -42,6 +42,7 @@ class Evaluator:
             load_s=limits.load_s,
             answer_bytes=limits.answer_bytes,
             imports=limits.imports,
+            libraries=problem.libraries,
         )
         self._minimum = Level(minimum)
         self._scales: dict[Split, Scale] = {}

@@ -43,3 +43,12 @@ def run_folder(name: str) -> Path:
         if (folder / FILE).is_file():
             return folder
     raise JournalError(f"{name}: no run there (no {FILE}); give the folder of a run, or '{LATEST}'")
+
+
+def run_key(folder: Path, started: str, digest: str) -> str:
+    """What tells a run from all others, also in a store that several folders of runs share.
+
+    Args:
+        started: when it began, ISO 8601. digest: of its problem.
+    """
+    return f"{folder.resolve().name} {started} {digest}".replace("'", "")

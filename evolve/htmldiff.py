@@ -88,11 +88,11 @@ def html_diff(
     else:
         rows = list(_compare(_lines(old), _lines(new)))
         body, summary = "".join(_folded(rows, context)), _summary(rows)
-    listed = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts)
+    listed = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>" for name, value in facts)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escaped(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n'
-        f"<body><h1>{_text(title)}</h1>{f'<dl>{listed}</dl>' if listed else ''}{summary}\n"
+        f"<body><h1>{escaped(title)}</h1>{f'<dl>{listed}</dl>' if listed else ''}{summary}\n"
         f"<main>\n{body}</main></body></html>\n"
     )
 
@@ -222,12 +222,13 @@ def _pieces(line: Line, changed: Sequence[tuple[int, int]]) -> Iterator[str]:
         end = position + len(text)
         cuts = [position, *(edge for edge in edges if position < edge < end), end]
         for low, high in pairwise(cuts):
-            part = _text(text[low - position : high - position])
+            part = escaped(text[low - position : high - position])
             part = f'<i class="{kind}">{part}</i>' if kind else part
             inside = any(start <= low and high <= stop for start, stop in changed)
             yield f"<mark>{part}</mark>" if inside else part
         position = end
 
 
-def _text(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text for HTML; characters that would not show, or would reorder a line, are spelled out."""
     return html.escape(_HIDDEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text))

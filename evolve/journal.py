@@ -26,11 +26,13 @@ from evolve.records import (
     Evaluation,
     Exchange,
     Fault,
+    Intervention,
     Outcome,
     Placement,
     Promotion,
     Prompt,
     Proposal,
+    Remedy,
     Request,
     Resumed,
     Split,
@@ -74,11 +76,11 @@ CREATE TABLE exchanges (
     final INTEGER NOT NULL);
 CREATE INDEX requests_number ON requests (number);
 CREATE INDEX exchanges_number ON exchanges (number);
+CREATE TABLE interventions (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, remedy TEXT NOT NULL, number INTEGER NOT NULL, place INTEGER NOT NULL,
+    members TEXT NOT NULL, races TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE INDEX proposals_candidate ON proposals (candidate) WHERE candidate IS NOT NULL;
 """
-
-
-_ENTRIES = ("resumes", "requests", "exchanges", "proposals", "evaluations", "placements", "promotions")
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,17 @@ class Placed:
     placement: Placement
 
 
-Record = Resumed | Request | Exchange | Proposal | Evaluation | Placed | Promotion
+Record = Resumed | Request | Exchange | Proposal | Evaluation | Placed | Promotion | Intervention
+TABLES = (
+    "resumes",
+    "requests",
+    "exchanges",
+    "proposals",
+    "evaluations",
+    "placements",
+    "promotions",
+    "interventions",
+)
 
 
 @dataclass(frozen=True)
@@ -213,6 +225,8 @@ class Journal:
                 self._database.execute("INSERT INTO placements VALUES (?, ?, ?, ?, ?, ?)", row)
             case Promotion():
                 self._append_promotion(head, record)
+            case Intervention():
+                self._append_intervention(head, record)
         return Entry(self._seq, at, record)
 
     def _append_proposal(self, head: tuple[int, float], proposal: Proposal) -> None:
@@ -315,6 +329,11 @@ class Journal:
         )
         self._insert("promotions", row)
 
+    def _append_intervention(self, head: tuple[int, float], step: Intervention) -> None:
+        lists = json.dumps(step.members), json.dumps(step.order)
+        row = (*head, step.remedy, step.number, step.place, *lists, step.reason)
+        self._database.execute("INSERT INTO interventions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
     def entries(self, after: int = 0) -> Iterator[Entry]:
         """All entries with seq > `after`, in order, up to the newest one at the time of the call."""
         # entries are committed in their order: up to this one no table lacks any
@@ -327,6 +346,7 @@ class Journal:
             self._evaluations(span),
             self._placements(span),
             self._promotions(span),
+            self._interventions(span),
         )
         pending = [next(stream, None) for stream in streams]
         while any(entry is not None for entry in pending):
@@ -457,13 +477,21 @@ class Journal:
             values["promoted"] = bool(values["promoted"])
             yield Entry(seq, at, Promotion(**values))
 
+    def _interventions(self, span: tuple[int, int]) -> Iterator[Entry]:
+        for row in self._rows("interventions", span):
+            members, order = tuple(json.loads(row["members"])), tuple(json.loads(row["races"]))
+            record = Intervention(
+                Remedy(row["remedy"]), row["number"], row["place"], members, order, row["reason"]
+            )
+            yield Entry(row["seq"], row["at"], record)
+
     def _rows(self, table: str, span: tuple[int, int]) -> Iterator[sqlite3.Row]:
         where = "WHERE seq > ? AND seq <= ? ORDER BY seq"
         return iter(self._database.execute(f"SELECT * FROM {table} {where}", span))
 
     def last_seq(self) -> int:
         """The place of the newest entry; 0 while there is none."""
-        union = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in _ENTRIES)
+        union = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in TABLES)
         return int(self._database.execute(f"SELECT coalesce(max(seq), 0) FROM ({union})").fetchone()[0])
 
     def progress(self) -> tuple[int, float]:

@@ -16,8 +16,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from evolve.errors import JournalError
-from evolve.journal import Journal
-from evolve.records import Candidate, Evaluation, Promotion, Repeats, Split, Status
+from evolve.journal import TABLES, Journal
+from evolve.records import Candidate, Evaluation, Promotion, Remedy, Repeats, Split, Status
 
 PROMOTED = "bold green"
 
@@ -201,6 +201,13 @@ class Lineage:
         assert isinstance(record, Evaluation)
         return record
 
+    def trained(self) -> list[tuple[float, float]]:
+        """Of each evaluation on train, in order: running time in seconds, and score (nan unless OK)."""
+        rows = self._database.execute(
+            "SELECT at, score FROM evaluations WHERE split = ? ORDER BY seq", (Split.TRAIN,)
+        )
+        return [(at, float("nan") if score is None else score) for at, score in rows]
+
     @cached_property
     def promotions(self) -> tuple[Promotion, ...]:
         """All verdicts of the promotion test, in order."""
@@ -210,6 +217,14 @@ class Lineage:
         )
         return tuple(Promotion(row[0], row[1], bool(row[2]), *row[3:]) for row in rows)
 
+    @cached_property
+    def interventions(self) -> Mapping[Remedy, int]:
+        """How often the search did something about being stuck, by what it did."""
+        rows = self._database.execute(
+            "SELECT remedy, count(*) FROM interventions GROUP BY remedy ORDER BY remedy"
+        )
+        return {Remedy(name): count for name, count in rows}
+
     @property
     def champion(self) -> str:
         """Id of the last one that was promoted; "" if there is none."""
@@ -218,8 +233,7 @@ class Lineage:
     @property
     def elapsed_s(self) -> float:
         """Running time of the search at its last record, in seconds."""
-        tables = ("proposals", "evaluations", "placements", "promotions")
-        union = " UNION ALL ".join(f"SELECT max(at) AS at FROM {table}" for table in tables)
+        union = " UNION ALL ".join(f"SELECT max(at) AS at FROM {table}" for table in TABLES)
         row = self._database.execute(f"SELECT coalesce(max(at), 0.0) FROM ({union})").fetchone()
         return float(row[0])
 

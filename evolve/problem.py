@@ -16,14 +16,18 @@ from typing import Any, Literal, NoReturn, cast
 import msgspec
 import numpy as np
 
+from evolve import data as sources
 from evolve import program
-from evolve.errors import EvaluatorError, ProblemError, ProgramError, SettingsError
+from evolve.data import Data
+from evolve.errors import EvaluatorError, ProblemError, ProgramError, SettingsError, UsageError
 from evolve.records import Candidate, Instance, Split, Value
 from evolve.settings import check_keys
 
 HARNESS_FILE = "problem_harness.py"  # its name in the jail
 HARNESS_ENTRY = "decide"
 SIZE = "size"  # the descriptor that every problem has
+FROM_DATA = "from_data"  # from_data(split, path) of instances.py: the same splits, made from real data
+Generate = Callable[[str], Iterable[Instance]]
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,7 +129,12 @@ class Report(_Strict, frozen=True):
 
 
 class Spec(_Strict, frozen=True):
-    """problem.toml."""
+    """problem.toml.
+
+    libraries: Python files of the problem that harness and programs may import by their names, without `.py`. They
+        are run once in the jail's warm process, which may take a moment to compile; what they answer is trusted no
+        more than the program that asks.
+    """
 
     name: str
     title: str
@@ -140,6 +149,7 @@ class Spec(_Strict, frozen=True):
     limits: ProblemLimits
     version: int = 1
     program: str = "program.py"
+    libraries: tuple[str, ...] = ()
     harness: Harness | None = None
     descriptors: tuple[Descriptor, ...] = ()
     report: Report = Report()
@@ -159,18 +169,28 @@ class _Asked(BaseException):  # not an Exception, which a simulator might catch
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem folder, checked. `seeds` are candidates by name, in alphabetical order."""
+    """A problem folder, checked. `seeds` are candidates by name, in alphabetical order.
+
+    data: what the instances are made from; None: they are generated. takes_data: whether it could be given.
+    """
 
     folder: Path
     spec: Spec
     seeds: Mapping[str, Candidate]
     evaluator: ModuleType
-    _instances: Callable[[str], Iterable[Instance]]
+    _instances: Generate
+    data: Data | None = None
+    takes_data: bool = False
     _splits: dict[Split, tuple[Instance, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return self.spec.name
+
+    @property
+    def source(self) -> str:
+        """Path of the data that the instances are made from; "" if they are generated."""
+        return str(self.data.path) if self.data else ""
 
     @property
     def sign(self) -> int:
@@ -187,6 +207,11 @@ class Problem:
         spec = self.spec.harness
         return (self.folder / spec.file).read_text(encoding="utf-8") if spec else ""
 
+    @cached_property
+    def libraries(self) -> dict[str, str]:
+        """Texts of the libraries by the names of their modules."""
+        return {Path(name).stem: (self.folder / name).read_text("utf-8") for name in self.spec.libraries}
+
     def loaded(self, files: Mapping[str, str]) -> tuple[dict[str, str], str, str]:
         """What the jail loads for a program: its files, the one that is called, and the function in it."""
         if self.spec.harness is None:
@@ -195,7 +220,10 @@ class Problem:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of what scores depend on: limits, instances, evaluator, baseline. Other seeds and prose may change."""
+        """Hash of what scores depend on: limits, instances and the data that they are made from, evaluator, baseline.
+
+        Other seeds and prose may change, and so may the place where the data lie.
+        """
         digest = hashlib.sha256()
         for path in (self.spec.instances, self.spec.evaluator):
             digest.update((self.folder / path).read_bytes())
@@ -204,6 +232,10 @@ class Problem:
         digest.update(self.seeds[self.spec.score.baseline].id.encode())
         if self.spec.harness:
             digest.update(msgspec.json.encode(self.spec.harness) + self.harness.encode())
+        for name, text in self.libraries.items():
+            digest.update(f"{name}\0{text}".encode())
+        if self.data:
+            digest.update(self.data.digest.encode())
         return digest.hexdigest()[:16]
 
     def split(self, split: Split) -> tuple[Instance, ...]:
@@ -211,6 +243,7 @@ class Problem:
 
         Raises:
             EvaluatorError: the generator failed, or gave something else than instances.
+            ProblemError: the data that were given break a rule.
         """
         if split not in self._splits:
             self._splits[split] = self._generate(split)
@@ -262,9 +295,14 @@ class Problem:
                     )
 
     def _generate(self, split: Split) -> tuple[Instance, ...]:
-        where = f"{self.folder / self.spec.instances}: instances('{split}')"
+        function = f"from_data('{split}', {self.data.path})" if self.data else f"instances('{split}')"
+        where = f"{self.folder / self.spec.instances}: {function}"
         try:
             instances = tuple(self._instances(str(split)))
+        except ProblemError as error:
+            if self.data is None:
+                raise EvaluatorError(f"{where} raised ProblemError: {error}") from error
+            raise  # the data are the user's, and the text says what is wrong with them
         except Exception as error:  # foreign code: whatever it raises is a fault of the problem
             raise EvaluatorError(f"{where} raised {type(error).__name__}: {error}") from error
         if not instances:
@@ -335,11 +373,15 @@ def find(name: str) -> Path:
     )
 
 
-def load(name: str) -> Problem:
+def load(name: str, data: str | Path = "") -> Problem:
     """Load and check a problem folder.
+
+    Args:
+        data: file or folder that the instances are made from; "": they are generated.
 
     Raises:
         ProblemError: naming the file, the value and the rule.
+        UsageError: the data cannot be read, or the problem has no use for them.
     """
     folder = find(name)
     spec = _read_spec(folder / "problem.toml")
@@ -349,10 +391,20 @@ def load(name: str) -> Problem:
     seeds = _load_seeds(folder, spec)
     evaluator = _load_evaluator(folder / spec.evaluator, spec.entry)
     _check_harness(folder, spec)
+    _check_libraries(folder, spec)
     _check_descriptors(folder, spec, seeds, evaluator)
-    instances = _load_module(folder / spec.instances)
-    generate = _function(instances, "instances", folder / spec.instances)
-    return Problem(folder, spec, seeds, evaluator, cast(Callable[[str], Iterable[Instance]], generate))
+    module = _load_module(folder / spec.instances)
+    generate = cast(Generate, _function(module, "instances", folder / spec.instances))
+    read = getattr(module, FROM_DATA, None)
+    if not data:
+        return Problem(folder, spec, seeds, evaluator, generate, takes_data=callable(read))
+    if not callable(read):
+        raise UsageError(
+            f"--data {data}: {spec.name} generates its instances and reads no data; its "
+            f"{Path(spec.instances).name} defines no function '{FROM_DATA}'"
+        )
+    found = sources.read(data)
+    return Problem(folder, spec, seeds, evaluator, lambda split: read(split, found.path), found, True)
 
 
 def select_seeds(problem: Problem, names: Sequence[str]) -> dict[str, Candidate]:
@@ -431,6 +483,20 @@ def _check_harness(folder: Path, spec: Spec) -> None:
     if HARNESS_ENTRY not in defined:
         names = ", ".join(defined) or "no function"
         raise ProblemError(f"{path}: the function '{HARNESS_ENTRY}' is not defined; it defines: {names}")
+
+
+def _check_libraries(folder: Path, spec: Spec) -> None:
+    taken = {Path(spec.program).stem, Path(HARNESS_FILE).stem}
+    for name in spec.libraries:
+        path, stem = folder / name, Path(name).stem
+        if not path.is_file():
+            raise ProblemError(f"{folder}/problem.toml: libraries: '{name}': no such file")
+        if not stem.isidentifier() or stem in taken | sys.stdlib_module_names:
+            raise ProblemError(
+                f"{folder}/problem.toml: libraries: a program could not import '{stem}': the name of another module, "
+                f"or no name; rename {name}"
+            )
+        taken.add(stem)
 
 
 def _check_descriptors(

@@ -248,11 +248,15 @@ class Sample:
     """What a proposer is offered: a parent, and others to learn from (best first).
 
     shares: chances of the proposer's arms, as weights; empty = by their prior.
+    width: how many times as many changes in sequence as usual.
+    tuned: how often the numbers of the parent, and of the others, were tuned so far, by id; 0 if not named.
     """
 
     parent: Member
     inspirations: tuple[Member, ...] = ()
     shares: Mapping[str, float] = field(default_factory=dict)
+    width: int = 1
+    tuned: Mapping[str, int] = field(default_factory=dict)
 
 
 class Outcome(StrEnum):
@@ -287,6 +291,33 @@ class Promotion:
     high: float
     confidence: float
     instances: int
+    reason: str = ""
+
+
+class Remedy(StrEnum):
+    """What a search does where it is stuck (see stagnation.py), or now and then to mix its islands."""
+
+    RESET = "reset"  # an island, or a hill climber, starts anew
+    MIGRATE = "migrate"  # members move to other islands
+    WIDEN = "widen"  # children are made by more operators in sequence
+    SHARPEN = "sharpen"  # races begin with the instances on which the best members differ most
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """A step of the search itself, between two proposals.
+
+    number: proposals made before it.
+    place: the island concerned; -1 = the whole archive.
+    members: RESET: who lives there now. MIGRATE: who moves in.
+    order: SHARPEN: in which races take the instances of train from now on.
+    """
+
+    remedy: Remedy
+    number: int
+    place: int = -1
+    members: tuple[str, ...] = ()
+    order: tuple[int, ...] = ()
     reason: str = ""
 
 

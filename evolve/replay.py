@@ -21,7 +21,17 @@ from rich.text import Text
 from evolve import run as runs
 from evolve import settings
 from evolve.journal import Entry, Journal, Placed
-from evolve.records import Evaluation, Exchange, Promotion, Proposal, Request, Resumed, Split, Status
+from evolve.records import (
+    Evaluation,
+    Exchange,
+    Intervention,
+    Promotion,
+    Proposal,
+    Request,
+    Resumed,
+    Split,
+    Status,
+)
 from evolve.run import Workers, make_search
 from evolve.search import Search, Task
 
@@ -119,6 +129,9 @@ class _Replay:
             case Evaluation():
                 self._compare_evaluation(entry, self._evaluate(record), record)
                 self._derived.extend(search.evaluated(record, entry.at))
+            case Intervention():
+                self._compare(entry, search.remedy(), record)
+                search.intervened(record)
             case Placed() | Promotion():
                 self._compare(entry, self._derived.popleft() if self._derived else None, record)
         self.found.steps[_KINDS.get(type(record), type(record).__name__.lower())] += 1

@@ -50,6 +50,7 @@ def candidate_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
                 "candidates": len(lineage.nodes),
                 "duplicates": {"source": repeats.source, "decisions": repeats.decisions},
                 "cache_hits": repeats.cache,
+                "interventions": {str(remedy): count for remedy, count in lineage.interventions.items()},
                 "operators": operator_facts(operators(journal, bandit)),
                 "cost": COST_UNITS[bandit.cost],
             },
@@ -76,6 +77,9 @@ def print_candidate(facts: dict[str, Any], console: Console) -> None:
     run = facts["run"]
     repeats = Repeats(run["duplicates"]["source"], run["duplicates"]["decisions"], run["cache_hits"])
     table.add_row("its run", f"{run['candidates']} candidates; not run: {repeats_text(repeats)}")
+    if run["interventions"]:
+        steps = ", ".join(f"{count} {name}" for name, count in run["interventions"].items())
+        table.add_row("", f"where it was stuck: {steps}")
     console.print(table)
     if run["operators"]:
         console.print(operator_table(run["operators"], run["cost"]))

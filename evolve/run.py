@@ -45,6 +45,7 @@ from evolve.records import (
     Candidate,
     Evaluation,
     Exchange,
+    Intervention,
     Member,
     Promotion,
     Proposal,
@@ -166,6 +167,8 @@ class Run:
                     pass  # publishing is no step of the search
                 case Evaluation():
                     derived.extend(self.search.evaluated(entry.record, entry.at))
+                case Intervention():
+                    self.search.intervened(entry.record)
                 case Placed() | Promotion():
                     if derived:
                         derived.popleft()
@@ -260,6 +263,7 @@ class Run:
                 return
             if not self.search.ready or not self._may_begin():
                 return
+            self._intervene()
             self._propose(workers, self.search.propose())
 
     def _propose(self, workers: Workers, proposal: Proposal) -> None:
@@ -297,6 +301,7 @@ class Run:
             at = self.elapsed_s
             if not self.search.ready or not self.search.budget.allows(at):
                 return
+            self._intervene()
             request = self.search.ask(at) if self._fruitless < FRUITLESS_CALLS else None
             if request is None:
                 return
@@ -312,6 +317,11 @@ class Run:
             models.require_key(exchange)
 
     # ---- evaluations
+
+    def _intervene(self) -> None:
+        while (step := self.search.remedy()) is not None:
+            self._journal(step)
+            self.search.intervened(step)
 
     def _may_begin(self) -> bool:
         # the seeds are what everything is measured against: they are evaluated whatever the budget says
@@ -487,7 +497,10 @@ def make_proposer(
     spec = the_problem.spec
     match the_settings.proposer:
         case "genetic":
-            return GeneticProposer(spec.entry.function, spec.program, spec.limits.imports, founders)
+            limits = spec.limits
+            return GeneticProposer(
+                spec.entry.function, spec.program, limits.imports, founders, the_settings.genetic
+            )
         case "llm" | "replay" | "manual":
             known = json.loads(journal.meta(SKILLS_NOTE) or "[]") if journal else []
             return LlmProposer(
@@ -527,7 +540,7 @@ def start(
         raise UsageError(
             f"--out {folder}: the folder is not empty; name a new one, or `evolve resume {folder}`"
         )
-    the_problem = problem.load(the_settings.problem)
+    the_problem = problem.load(the_settings.problem, the_settings.data)
     the_problem.check_disjoint()
     founders = problem.select_seeds(the_problem, the_settings.seeds)
     proposer = make_proposer(the_settings, the_problem, list(founders.values()))
@@ -537,6 +550,7 @@ def start(
     meta = {
         "problem": the_problem.name,
         "folder": str(the_problem.folder),
+        "data": the_problem.source,
         "digest": the_problem.digest,
         ARMS_NOTE: json.dumps(dict(proposer.arms)),
         "founders": json.dumps([candidate.id for candidate in founders.values()]),
@@ -584,11 +598,11 @@ def unchanged_problem(folder: Path, the_settings: Settings, journal: Journal) ->
     Raises:
         JournalError: the problem or its seeds have changed since.
     """
-    the_problem = problem.load(journal.meta("folder"))
+    the_problem = problem.load(journal.meta("folder"), journal.meta("data"))
     if the_problem.digest != journal.meta("digest"):
         raise JournalError(
-            f"{folder}: the problem {the_problem.folder} has changed since this run (instances, evaluator or limits); "
-            f"old and new scores cannot be compared: begin a new run"
+            f"{folder}: the problem {the_problem.folder} has changed since this run (instances, data, evaluator "
+            f"or limits); old and new scores cannot be compared: begin a new run"
         )
     founders = problem.select_seeds(the_problem, the_settings.seeds)
     if [candidate.id for candidate in founders.values()] != json.loads(journal.meta("founders")):

@@ -16,24 +16,28 @@ from evolve.budget import Budget
 from evolve.credit import Credits
 from evolve.errors import EvolveError
 from evolve.journal import Placed
-from evolve.proposers.base import ModelProposer, Proposer
+from evolve.proposers.base import SIMPLIFICATION, TUNING, ModelProposer, Proposer
 from evolve.racing import telling_order
 from evolve.records import (
     Candidate,
     Evaluation,
     Exchange,
+    Intervention,
     Member,
     Outcome,
     Placement,
     Promotion,
     Proposal,
+    Remedy,
     Repeats,
     Request,
     Resumed,
+    Sample,
     Split,
     Status,
 )
 from evolve.settings import BudgetSettings, Settings
+from evolve.stagnation import Stagnation, sharpened
 from evolve.statistics import paired_bootstrap
 from evolve.trial import Race, Seen
 
@@ -85,6 +89,8 @@ class Search:
         self.archive = make_archive(settings.archive, axes)
         self.budget = Budget(settings.budget)
         self.seen = Seen()
+        self.stagnation = Stagnation(settings.stagnation)
+        self.interventions: Counter[Remedy] = Counter()
         self.credits = Credits(proposer.arms, settings.bandit)
         self.statuses: Counter[Status] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -102,6 +108,8 @@ class Search:
         self._to_found = list({candidate.id: candidate for candidate in founders}.values())
         self._awaited = {candidate.id for candidate in founders}
         self._known: set[str] = set()
+        self._ordered = 0  # proposals made when the order of races was last changed
+        self._tuned: Counter[str] = Counter()  # trials of tuning, by parent
         self._pending: dict[tuple[str, Split], Task] = {}
         self._begun: list[Task] = []
         self._challengers: dict[str, Member] = {}
@@ -110,6 +118,7 @@ class Search:
         self._founded = False
         self._forced = False
         self._closed = False
+        self._unsought = False  # members came in since the last one worth a validation was sought in vain
 
     # ---- proposing
 
@@ -131,7 +140,7 @@ class Search:
             return Proposal(number, "seed", (), replace(seed, number=number))
         rng = random.Random(f"{self.settings.seed}/{number}")
         assert self._proposer is not None, "models are asked: see `ask`"
-        sample = replace(self.archive.sample(number, rng), shares=self.credits.shares())
+        sample = self._sample(number, rng)
         proposal = self._proposer.propose(sample, number, rng)
         return self._numbered(proposal)
 
@@ -143,6 +152,46 @@ class Search:
             return replace(proposal, candidate=None, reason=DUPLICATE)
         return replace(proposal, candidate=replace(candidate, number=proposal.number))
 
+    def _sample(self, number: int, rng: random.Random) -> Sample:
+        sample = self.archive.sample(number, rng)
+        members = (sample.parent, *sample.inspirations)
+        tuned = {member.candidate.id: self._tuned[member.candidate.id] for member in members}
+        return replace(sample, shares=self.credits.shares(), width=self.stagnation.width, tuned=tuned)
+
+    def remedy(self) -> Intervention | None:
+        """What is to be done before the next proposal, for the journal and then for `intervened`; None if nothing.
+
+        It changes nothing; asked again afterwards, it gives the next one.
+        """
+        if not self._founded:
+            return None
+        step = self.archive.remedy(self.proposals)
+        answers = (self._answer(remedy) for remedy in self.stagnation.due)
+        return step or next((answer for answer in answers if answer is not None), None)
+
+    def _answer(self, remedy: Remedy) -> Intervention | None:
+        """An answer to stagnation; None if it would mean nothing here."""
+        reason, stages = self.stagnation.reason, self.settings.racing.stages
+        if remedy is Remedy.MIGRATE:
+            step = self.archive.spread(self.proposals)
+            return replace(step, reason=reason) if step else None
+        if remedy is Remedy.WIDEN:
+            return Intervention(remedy, self.proposals, reason=reason)
+        if not self._reorder or not stages:
+            return None
+        order = sharpened(self.archive.members(), max(stages))
+        return Intervention(remedy, self.proposals, order=order, reason=reason)
+
+    def intervened(self, step: Intervention) -> None:
+        """Carry out what `remedy` named, or what the journal says."""
+        self.interventions[step.remedy] += 1
+        self.stagnation.apply(step)
+        self.archive.apply(step)
+        self._unsought = True
+        if step.order:
+            self._ordered = step.number
+            self.order = step.order
+
     def proposed(self, proposal: Proposal) -> None:
         """Take note of a proposal; if it has a candidate, its evaluation is begun."""
         if self.open.pop(proposal.number, None):
@@ -153,6 +202,8 @@ class Search:
         if self.asker:
             self.asker.proposed(proposal)
         candidate = proposal.candidate
+        if proposal.operator == TUNING:
+            self._tuned[proposal.parents[0]] += 1
         if self._to_found:
             self._to_found.pop(0)
         if candidate is None:
@@ -161,7 +212,7 @@ class Search:
         self._known.add(candidate.id)
         self.budget.started += 1
         self.credits.begun(candidate)
-        self._begin(Task(candidate, Split.TRAIN, self._race(candidate.number)))
+        self._begin(Task(candidate, Split.TRAIN, self._race(candidate)))
 
     def _advance(self, number: int) -> None:
         self.proposals = number
@@ -184,7 +235,7 @@ class Search:
         assert self.asker is not None, "no models are asked: see `propose`"
         number = self.proposals + 1
         rng = random.Random(f"{self.settings.seed}/{number}")
-        return self.asker.ask(self.archive.sample(number, rng), number, rng, at, self.budget.affords)
+        return self.asker.ask(self._sample(number, rng), number, rng, at, self.budget.affords)
 
     def asked(self, request: Request) -> None:
         """Take note of a request."""
@@ -212,13 +263,25 @@ class Search:
         """Requests that are still to be answered, in order."""
         return [request for number, request in self.open.items() if number not in self.unread]
 
-    def _race(self, number: int) -> Race | None:
+    def _race(self, candidate: Candidate) -> Race | None:
         racing = self.settings.racing
         if not racing.stages or not self._founded:
             return None
-        bar = self.archive.bar(number) if racing.enabled else None
+        elder = self._elder(candidate)
+        if elder is not None:  # it is to decide as its elder does, so it is a duplicate if all goes well
+            # after a change of the order, what an earlier digest was made of is no more known
+            like = elder.evaluation.decisions if elder.candidate.number > self._ordered else ""
+            return Race(racing.stages, elder.evaluation.scores, racing.confidence, 0, self.order, like)
+        bar = self.archive.bar(candidate.number) if racing.enabled else None
         scores = bar.evaluation.scores if bar else None
         return Race(racing.stages, scores, racing.confidence, len(self.seen), self.order)
+
+    def _elder(self, candidate: Candidate) -> Member | None:
+        """The member that a simplification is to replace; None for any other candidate."""
+        if candidate.operator != SIMPLIFICATION:
+            return None
+        members = (member for member in self.archive.members() if member.candidate.id in candidate.parents)
+        return next(members, None)
 
     def _begin(self, task: Task) -> None:
         self._pending[task.candidate.id, task.split] = task
@@ -278,13 +341,25 @@ class Search:
             if self.asker:
                 self.asker.evaluated(candidate, evaluation, evaluation.ok)
             return
-        placement = self.archive.add(member)
+        placement = self._offer(member)
         placed = placement.outcome is not Outcome.REJECTED
         self.credits.ended(candidate, evaluation, placed)
         if self.asker:
             self.asker.evaluated(candidate, evaluation, placed)
+        if self.archive.best is not None:
+            self.stagnation.saw(self.archive.best.score)
         if placed:
+            self._unsought = True
             yield Placed(candidate.id, placement)
+
+    def _offer(self, member: Member) -> Placement:
+        """To the archive. A simplification has its elder's scores on every instance, or it is dropped."""
+        if member.candidate.operator != SIMPLIFICATION:
+            return self.archive.add(member)
+        elder = self._elder(member.candidate)
+        if elder is None or not member.evaluation.ok or member.evaluation.scores != elder.evaluation.scores:
+            return Placement(Outcome.REJECTED)
+        return self.archive.supersede(elder.candidate.id, member)
 
     def _take_founder(self, member: Member) -> Iterator[Placed]:
         self._awaited.discard(member.candidate.id)
@@ -299,7 +374,7 @@ class Search:
             raise EvolveError(f"no seed can be evaluated, so there is nothing to start from: {faults}")
         sound.sort(key=lambda founder: founder.candidate.number)
         self.archive.found(sound)
-        self._founded = True
+        self._founded = self._unsought = True
         if not self.order and self._reorder:
             scores = [founder.evaluation.scores for founder in sound]
             self.order = telling_order(scores, max(self.settings.racing.stages, default=0))
@@ -328,9 +403,12 @@ class Search:
 
     def _next_challenger(self) -> Member | None:
         """The best member on train that was never validated, if it is better there than the champion."""
+        if not self._unsought:
+            return None
         fresh = (member for member in self.archive.members() if member.candidate.id not in self._validated)
         best = max(fresh, key=lambda member: member.score, default=None)
         if best is None or (self.champion is not None and best.score <= self.champion.score):
+            self._unsought = False
             return None
         return best
 

@@ -41,6 +41,9 @@ class ArchiveSettings(_Strict, frozen=True):
     inspirations: int = 3  # further members shown to the proposer
     # proposals without a better best after which an island, or a hill climber, starts anew; 0 = never
     patience: int = 150
+    # which seeds an island begins with: all of them, or, dealt out by rank, its own
+    founding: Literal["all", "apart"] = "all"
+    migration: int = 0  # proposals after which the best of each island visits the next one; 0 = never
 
 
 class RacingSettings(_Strict, frozen=True):
@@ -58,6 +61,27 @@ class RacingSettings(_Strict, frozen=True):
     confidence: float = 0.95  # of the one-sided paired test
     # which instances come first: those that tell the seeds apart best (see racing.py), or the problem's first
     order: Literal["telling", "given"] = "telling"
+
+
+class GeneticSettings(_Strict, frozen=True):
+    """What the genetic proposer does besides its operators."""
+
+    tuning: bool = True  # improve the numbers of good programs by a pattern search (see genetic/tuning.py)
+    simplification: float = (
+        0.03  # share of proposals that make a program shorter and must not change a decision
+    )
+
+
+class StagnationSettings(_Strict, frozen=True):
+    """What a run does when its best on train gets no better (see stagnation.py)."""
+
+    patience: int = (
+        400  # evaluations without a better best after which it answers, and between answers; 0 = never
+    )
+    progress: float = 0.005  # of the way left to the bound: a smaller step does not count as better
+    # in turns: the best of all moves to every island; more operators in sequence; races begin with the instances on
+    # which the best members differ most (where the problem has no harness)
+    answers: tuple[Literal["migrate", "widen", "sharpen"], ...] = ("widen", "sharpen", "migrate")
 
 
 class BanditSettings(_Strict, frozen=True):
@@ -118,6 +142,7 @@ class Settings(_Strict, frozen=True):
     """Everything a run depends on besides its problem folder."""
 
     problem: str
+    data: str = ""  # file or folder that the instances are made from; "" = they are generated
     seed: int = 1
     seeds: tuple[str, ...] = ()  # names of the seeds in the first population; () = all
     proposer: str = "genetic"
@@ -128,6 +153,8 @@ class Settings(_Strict, frozen=True):
     racing: RacingSettings = RacingSettings()
     bandit: BanditSettings = BanditSettings()
     llm: LlmSettings = LlmSettings()
+    genetic: GeneticSettings = GeneticSettings()
+    stagnation: StagnationSettings = StagnationSettings()
     cache: CacheSettings = CacheSettings()
     promotion: PromotionSettings = PromotionSettings()
     jail: JailSettings = JailSettings()
@@ -239,6 +266,10 @@ def _check_ranges(settings: Settings) -> None:
         ("archive.inspirations", settings.archive.inspirations, 0, 100),
         ("archive.patience", settings.archive.patience, 0, 10**9),
         ("bandit.decay", settings.bandit.decay, 0.5, 1.0),
+        ("archive.migration", settings.archive.migration, 0, 10**9),
+        ("genetic.simplification", settings.genetic.simplification, 0.0, 1.0),
+        ("stagnation.patience", settings.stagnation.patience, 0, 10**9),
+        ("stagnation.progress", settings.stagnation.progress, 0.0, 1.0),
         ("racing.confidence", settings.racing.confidence, 0.5, 0.9999),
         ("promotion.confidence", settings.promotion.confidence, 0.5, 0.9999),
         ("promotion.resamples", settings.promotion.resamples, 100, 10**6),

@@ -163,6 +163,7 @@ def evaluation_facts(problem: Problem, evaluation: Evaluation) -> dict[str, obje
         "candidate": evaluation.candidate,
         "status": found["status"],
         "split": str(evaluation.split),
+        "data": problem.source or None,
         "score": found["score"],
         "worst_decile": found["worst_decile"],
         "raw": found["raw"],
@@ -237,6 +238,7 @@ def result_facts(problem: Problem, result: Result, rows: Sequence[Row]) -> dict[
     """For `evolve run --json`."""
     return {
         "run": str(result.folder),
+        "data": problem.source or None,
         "champion": result.champion.candidate.id if result.champion else None,
         "evaluations": result.evaluations,
         "seconds": round(result.elapsed_s, 3),
@@ -342,6 +344,7 @@ def problem_facts(problem: Problem) -> dict[str, object]:
         "entry": spec.entry.signature,
         "objective": f"{spec.objective.direction} {spec.objective.name} ({spec.objective.unit})",
         "instances": {str(split): len(problem.split(split)) for split in Split},
+        "takes_data": problem.takes_data,
         "seeds": list(problem.seeds),
         "evaluator": Path(spec.evaluator).name,
         "baseline": spec.score.baseline,

@@ -40,6 +40,7 @@ class Race:
     confidence: of the one-sided paired test that stops a candidate.
     horizon: how many of the digests in `Seen` count as known.
     order: in which the instances are taken; () = as they are. `bar` is in the instances' own order all the same.
+    like: the digest that the decisions on the first stage have to have; "" = any.
     """
 
     stages: tuple[int, ...]
@@ -47,6 +48,7 @@ class Race:
     confidence: float
     horizon: int
     order: tuple[int, ...] = ()
+    like: str = ""
 
 
 class Seen:
@@ -237,6 +239,8 @@ class Trial:
             )
         if count == self._digested:
             self._decisions = self._recorded or self.digest.hexdigest()[:16]
+            if race.like and self._decisions != race.like:
+                return Status.RACED_OUT, f"decides otherwise than its parent on the first {count} instances"
             if self._seen.knows(self._decisions, race.horizon):
                 return Status.DUPLICATE, f"decides as a known candidate on the first {count} instances"
         return None

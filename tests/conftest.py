@@ -1,5 +1,9 @@
 """A small real problem for tests of the engine: weighted completion time, as `evolve new` writes it."""
 
+import os
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when MLflow is imported
+
 from collections.abc import Iterator
 from pathlib import Path
 

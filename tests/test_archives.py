@@ -6,9 +6,9 @@ from evolve.archives import make_archive, needs_descriptors
 from evolve.archives.base import Archive
 from evolve.archives.islands import Islands
 from evolve.archives.population import Axis, Grid
-from evolve.records import Outcome
+from evolve.records import Outcome, Remedy
 from evolve.settings import ARCHIVES, ArchiveSettings
-from tests.contracts.archive import ArchiveContract, crowd, member
+from tests.contracts.archive import ArchiveContract, crowd, member, proposed
 
 
 class TestIslands(ArchiveContract):
@@ -74,7 +74,7 @@ def test_a_hill_climber_goes_on_from_another_founder_when_it_is_stuck() -> None:
     seen = []
     for number in range(5, 30):
         seen.append(archive.sample(number, random.Random(0)).parent.candidate.number)
-        archive.advance(number)
+        proposed(archive, number)
     assert list(dict.fromkeys(seen)) == [4, 2, 3, 1]
 
 
@@ -85,7 +85,7 @@ def test_a_population_without_islands_never_starts_anew() -> None:
         archive.add(each)
     before = list(archive.members())
     for number in range(31, 131):
-        archive.advance(number)
+        proposed(archive, number)
     assert list(archive.members()) == before
 
 
@@ -146,7 +146,7 @@ def stuck(patience: int, proposals: int) -> Islands:
     archive.add(member(2, (0.2,)))
     archive.add(member(3, (0.9,)))
     for number in range(4, 4 + proposals):
-        archive.advance(number)
+        proposed(archive, number)
     return archive
 
 
@@ -163,8 +163,61 @@ def test_every_other_new_start_has_the_best_of_all() -> None:
     assert parents(stuck(5, 20), 100) == {1, 3}
 
 
+def test_an_island_that_gets_better_is_left_alone() -> None:
+    archive = Islands(ArchiveSettings(islands=2, size=10, patience=5))
+    archive.found([member(1, (0.1,))])
+    archive.add(member(2, (0.9,)))
+    for number in range(3, 60):
+        archive.add(member(number, (0.1 + number / 100,))) if number % 2 else None
+        assert proposed(archive, number) == []
+
+
 def test_the_island_of_the_best_is_left_alone() -> None:
     assert parents(stuck(5, 100), 101) == {1, 3}
+
+
+def islands_apart(migration: int = 0) -> Islands:
+    """Three islands, each with the founders that were dealt to it, the fourth founder on the first."""
+    archive = Islands(ArchiveSettings(islands=3, size=10, patience=20, founding="apart", migration=migration))
+    archive.found([member(number, (0.1 * number,)) for number in (1, 2, 3, 4)])
+    return archive
+
+
+def test_founders_are_dealt_to_the_islands_by_rank() -> None:
+    archive = islands_apart()
+    assert [parents(archive, number) for number in (0, 1, 2)] == [{1, 4}, {3}, {2}]
+
+
+def test_with_more_islands_than_founders_none_stays_empty() -> None:
+    archive = Islands(ArchiveSettings(islands=4, size=10, founding="apart"))
+    archive.found([member(1, (0.1,)), member(2, (0.2,))])
+    assert [parents(archive, number) for number in range(4)] == [{2}, {1}, {2}, {1}]
+
+
+def test_an_island_apart_starts_anew_from_its_own_founders() -> None:
+    archive = islands_apart()
+    for number in range(5, 5 + 61):
+        proposed(archive, number)
+    assert parents(archive, 1) == {3}
+    assert archive.remedy(66) is None
+
+
+def test_the_best_of_an_island_visits_the_next_one_in_turn() -> None:
+    archive = islands_apart(migration=10)
+    steps = [step for number in range(5, 11) for step in proposed(archive, number)]
+    assert [step.remedy for step in steps] == [Remedy.MIGRATE] * 3
+    assert [step.place for step in steps] == [0, 1, 2]
+    visitors = [2, 4, 4]  # the third island's best goes first, then what has come to the next one goes on
+    assert all(visitor in parents(archive, number) for number, visitor in enumerate(visitors))
+
+
+def test_the_best_of_all_can_be_spread_to_every_island() -> None:
+    archive = islands_apart()
+    step = archive.spread(5)
+    assert step is not None
+    archive.apply(step)
+    assert [4 in parents(archive, number) for number in (0, 1, 2)] == [True] * 3
+    assert archive.spread(6) is None
 
 
 def test_of_two_programs_with_the_same_scores_the_shorter_one_stays() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -230,6 +231,13 @@ def test_there_are_many_cheats_and_each_says_what_it_tries() -> None:
     assert {cheat.kit for cheat in suite} == {"answers", "corruptions", "behaviours"}
     assert set(behaviours.SLOW) <= set(behaviours.TRICKS)
     assert not set(answers.TRICKS) & set(behaviours.TRICKS)
+
+
+def test_a_decision_of_nested_lists_is_told_in_lies_as_well() -> None:
+    for name in ("lying integers", "lying floats"):
+        told = answers.play(name, SimpleNamespace(honest=lambda: [[0, 1], [2.5, "a"]]))
+        assert type(told[0][1]).__name__.startswith("Lying")
+        assert told[1][1] == "a"
 
 
 # -- a problem with a harness ------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def test_a_proposal_names_its_parent_operator_and_what_was_done() -> None:
 
 
 def test_nothing_comes_from_outside_the_sample_and_the_seeds() -> None:
-    known = {"np", "math", "min", "max", "len", "sorted", "range", "abs"}
+    known = {"np", "math", "min", "max", "len", "sorted", "range", "abs", "float", "term"}
     inside = known | {n.id for n in ast.walk(ast.parse(DISPATCH)) if isinstance(n, ast.Name)}
     inside |= {"priority", "sequence"}
     for proposal in offspring("sequence", DISPATCH, [], 200):
@@ -273,6 +273,39 @@ def test_a_transplanted_expression_gets_the_names_of_its_new_place() -> None:
     ]
     assert any("np.maximum(" in program.text for program in made)
     assert not any(program.analysis(name).unbound for program in made for name in program.functions)
+
+
+def test_what_an_array_is_sorted_by_is_grown_anew() -> None:
+    children = vary("replace key", "sequence", DESCENT, (), 60)
+    assert any("np.argsort(" in child and "np.argsort(d)" not in child for child in children)
+
+
+def test_the_key_of_a_choice_is_replaced_or_only_breaks_ties_any_more() -> None:
+    children = vary("replace key", "labels", GRAPH, (), 60)
+    bodies = {child.split("lambda name: ")[1].splitlines()[0] for child in children}
+    assert "(table[name], name))]" not in bodies
+    assert any(body.endswith(", (table[name], name)))]") for body in bodies)
+
+
+def test_a_loop_does_what_a_loop_of_another_program_does() -> None:
+    other = DESCENT.replace("for i in range(len(order) - 1):", "for k in range(len(order) - 2):")
+    other = other.replace("swapped(order, i, i + 1)", "swapped(order, 0, k)")
+    children = vary("replace loop body", "sequence", DESCENT, (other,))
+    assert any(
+        "for i in range(len(order) - 1):" in child and "swapped(order, 0, i)" in child for child in children
+    )
+
+
+def test_an_extracted_helper_is_called_with_what_it_reads() -> None:
+    text = DISPATCH.replace("return d\n", "return np.maximum(p + t, d)\n")
+    children = [child for child in vary("extract helper", "sequence", text) if "def term(" in child]
+    assert children
+    for child in children:
+        helper = next(node for node in ast.parse(child).body if getattr(node, "name", "") == "term")
+        assert isinstance(helper, ast.FunctionDef)
+        parameters = [each.arg for each in helper.args.args]
+        assert set(parameters) <= {"p", "d", "t", "left", "k", "order"}
+        assert f"term({', '.join(parameters)})" in child.replace("def term", "")
 
 
 # the offspring run

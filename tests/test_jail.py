@@ -196,8 +196,10 @@ def test_a_zygote_killed_between_sessions_is_replaced_silently() -> None:
     with Jail(LIMITS, minimum=Level.RLIMITS) as jail:
         with open_session(jail, "def f(x): return x") as session:
             zygote = parent(session._process.pid)
+        spare = jail.waiting
         os.kill(zygote, signal.SIGKILL)
         assert gone(zygote)
+        assert spare is None or gone(spare)
         assert healthy(jail)
 
 

@@ -16,7 +16,17 @@ from evolve.errors import JournalError
 from evolve.folders import FILE
 from evolve.journal import Journal, Placed, Record
 from evolve.program import make_candidate
-from evolve.records import Evaluation, Outcome, Placement, Promotion, Proposal, Split, Status
+from evolve.records import (
+    Evaluation,
+    Intervention,
+    Outcome,
+    Placement,
+    Promotion,
+    Proposal,
+    Remedy,
+    Split,
+    Status,
+)
 
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -62,7 +72,17 @@ promotions = st.builds(
     Promotion, ids, ids, st.booleans(), finite, finite, finite, finite, st.integers(0, 10**6), text
 )
 placements = st.builds(Placed, ids, st.builds(Placement, st.sampled_from(Outcome), text, ids))
-records = st.lists(st.one_of(proposals(), evaluations(), promotions, placements), max_size=20)
+numbers = st.integers(0, 10**6)
+interventions = st.builds(
+    Intervention,
+    st.sampled_from(Remedy),
+    numbers,
+    st.integers(-1, 99),
+    st.lists(ids, max_size=4).map(tuple),
+    st.lists(numbers, max_size=9).map(tuple),
+    text,
+)
+records = st.lists(st.one_of(proposals(), evaluations(), promotions, placements, interventions), max_size=20)
 
 
 @settings(max_examples=60, deadline=None)

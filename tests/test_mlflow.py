@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when MLflow is imported
-
 import json
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import mlflow.pyfunc
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
 
 from evolve import settings
 from evolve.errors import EvolveError, JournalError, UsageError
 from evolve.folders import FILE
-from evolve.journal import Journal, Placed, Record
+from evolve.journal import Journal, Placed
 from evolve.observers.mlflow import (
     Progress,
     default_store,
@@ -36,147 +28,20 @@ from evolve.observers.mlflow import (
     pending,
     start,
     summary,
-    ui_command,
 )
+from evolve.observers.mlflow_ui import ui_command
 from evolve.problem import Problem
 from evolve.program import make_candidate
 from evolve.records import (
-    Candidate,
-    Evaluation,
     Exchange,
     Outcome,
     Placement,
-    Promotion,
     Prompt,
     Proposal,
     Request,
-    Split,
-    Status,
 )
 from evolve.settings import ArchiveSettings
-
-PROGRAM = """def order(p, w):
-    bias = {number}
-    return sorted(range(len(p)), key=lambda j: p[j] / w[j] + bias)
-"""
-ESCAPE = """def order(p, w):
-    open({path!r}, "w").write("{number}")
-    return list(range(len(p)))
-"""
-
-
-@dataclass
-class Search:
-    """A run's folder, and records such as a search appends: a third fails, a third enters the archive."""
-
-    folder: Path
-    problem: Problem
-    began: str = "2026-03-01T12:00:00+0000"
-
-    def create(self, name: str = "other") -> Journal:
-        self.folder.mkdir(parents=True)
-        settings.save(settings.resolve(str(self.problem.folder), {}), self.folder / "settings.toml")
-        meta = {
-            "problem": name,
-            "folder": str(self.problem.folder),
-            "digest": self.problem.digest,
-            "started": self.began,
-            "versions": '{"evolve": "0.1.0", "python": "3.11.7"}',
-        }
-        return Journal.create(self.folder, meta)
-
-    def records(self, first: int, last: int, source: str = PROGRAM) -> Iterator[Record]:
-        for number in range(first, last + 1):
-            candidate = self.candidate(number, source)
-            yield Proposal(number, candidate.operator, candidate.parents, candidate)
-            if number % 3 == 2:
-                yield Evaluation(candidate.id, Split.TRAIN, Status.CRASHED, feedback="instance a: IndexError")
-                continue
-            yield self.evaluation(candidate, Split.TRAIN)
-            if number % 3 == 1:
-                yield Placed(candidate.id, Placement(Outcome.NEW, "island 1"))
-            if number % 12 == 1:
-                yield self.evaluation(candidate, Split.VALIDATION)
-                yield self.promotion(candidate, promoted=number % 24 == 1)
-
-    def candidate(self, number: int, source: str = PROGRAM) -> Candidate:
-        parents = (self.candidate(number - 3, source).id,) if number > 3 else ()
-        made = make_candidate({"program.py": source.replace("{number}", str(number))}, parents)
-        return Candidate(
-            made.id, made.files, parents, "mutate" if parents else "seed", f"bias {number}", number
-        )
-
-    def evaluation(self, candidate: Candidate, split: Split) -> Evaluation:
-        score = candidate.number / 1000
-        return Evaluation(
-            candidate=candidate.id,
-            split=split,
-            status=Status.OK,
-            objectives=(9.0 - score, 8.0 - score),
-            scores=(score - 0.25, score + 0.25),
-            instances=2,
-            feedback="worst: n=50",
-            cpu_s=0.25,
-            peak_mb=40.0,
-            jail="full",
-        )
-
-    def promotion(self, candidate: Candidate, promoted: bool) -> Promotion:
-        before = self.candidate(candidate.number - 12).id if candidate.number > 12 else ""
-        return Promotion(candidate.id, before, promoted, 0.02, 0.01, 0.03, 0.95, 2, "better on validation")
-
-    def archived(self, last: int) -> list[str]:
-        return [self.candidate(number).id for number in range(1, last + 1) if number % 3 == 1]
-
-
-def fill(journal: Journal, records: Iterator[Record], pause_s: float = 0.0, at: float = 0.0) -> float:
-    for record in records:
-        at += 0.01
-        journal.append(record, at)
-        time.sleep(pause_s)
-    return at
-
-
-@dataclass
-class Viewer:
-    """What somebody sees who looks at the store with MLflow's own client."""
-
-    uri: str
-
-    @property
-    def client(self) -> MlflowClient:
-        return MlflowClient(self.uri, self.uri)
-
-    def runs(self, folder: Path) -> list[Run]:
-        progress = pending(folder)
-        assert progress is not None
-        found = self.client.search_runs([progress.experiment_id], "", ViewType.ALL, 5000)
-        parent = progress.parent_run_id
-        return [run for run in found if parent in (run.info.run_id, run.data.tags.get("mlflow.parentRunId"))]
-
-    def parent(self, folder: Path) -> Run:
-        return next(run for run in self.runs(folder) if "mlflow.parentRunId" not in run.data.tags)
-
-    def nested(self, folder: Path) -> dict[str, Run]:
-        runs = [run for run in self.runs(folder) if "mlflow.parentRunId" in run.data.tags]
-        by_candidate = {run.data.tags["evolve.candidate"]: run for run in runs}
-        assert len(by_candidate) == len(runs), "a candidate has two runs"
-        return by_candidate
-
-    def curve(self, folder: Path, metric: str) -> list[tuple[int, float]]:
-        history = self.client.get_metric_history(self.parent(folder).info.run_id, metric)
-        return [(point.step, point.value) for point in history]
-
-    def file(self, run: Run, name: str) -> str:
-        return Path(self.client.download_artifacts(run.info.run_id, name)).read_text(encoding="utf-8")
-
-    def everything(self, folder: Path) -> list[object]:
-        client, metrics = self.client, ("best.score.train", "champion.score.validation", "failures.share")
-        return [
-            sorted((run.info.run_id, *sorted(run.data.tags.items())) for run in self.runs(folder)),
-            [self.curve(folder, metric) for metric in metrics],
-            sorted((v.name, v.version, v.tags["evolve.candidate"]) for v in client.search_model_versions("")),
-        ]
+from tests.mlflow_tools import ESCAPE, Search, Viewer, at_once, fill, has_mirrored, until
 
 
 @pytest.fixture(scope="module")
@@ -187,10 +52,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def viewer(store: str) -> Viewer:
     return Viewer(store)
-
-
-def at_once(_journal: Journal) -> bool:
-    return True
 
 
 @pytest.fixture(scope="module")
@@ -314,10 +175,15 @@ def test_the_last_promoted_candidate_is_the_champion_of_the_model(mirrored: Sear
     assert champion.tags["evolve.candidate"] == mirrored.candidate(25).id
     versions = viewer.client.search_model_versions("name = 'evolve-small'")
     assert sorted(v.tags["evolve.candidate"] for v in versions) == sorted(
-        mirrored.candidate(number).id for number in (1, 25)
+        mirrored.candidate(number).id for number in (1, 25, 37)
     )
     assert viewer.nested(mirrored.folder)[mirrored.candidate(25).id].data.tags["champion"] == "true"
     assert viewer.nested(mirrored.folder)[mirrored.candidate(13).id].data.tags["champion"] == "false"
+
+
+def test_the_best_that_was_not_shown_to_be_better_is_the_challenger(mirrored: Search, viewer: Viewer) -> None:
+    challenger = viewer.client.get_model_version_by_alias("evolve-small", "challenger")
+    assert challenger.tags["evolve.candidate"] == mirrored.candidate(37).id
 
 
 def load_champion(store: str, name: str) -> mlflow.pyfunc.PyFuncModel:
@@ -409,17 +275,6 @@ def test_a_deleted_experiment_comes_back_with_the_next_search(
     assert viewer.client.get_experiment_by_name("deleted").lifecycle_stage == "active"
 
 
-def until(happened: Callable[[], bool], limit_s: float = 120.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
-def has_mirrored(folder: Path, entries: int) -> Callable[[], bool]:
-    return lambda: (pending(folder) or Progress()).mirrored >= entries
-
-
 def test_a_mirror_that_is_killed_and_begun_again_misses_nothing_and_doubles_nothing(
     tmp_path: Path, small: Problem, store: str, viewer: Viewer
 ) -> None:
@@ -500,7 +355,7 @@ def test_a_store_out_of_reach_is_said_with_what_to_type(tmp_path: Path, small: P
         mirror(search.folder, f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}")
     progress = pending(search.folder)
     assert progress is not None
-    assert f"`evolve mlflow --sync {search.folder}` tries again" in summary(search.folder, progress)
+    assert f"`evolve sync {search.folder}`" in summary(search.folder, progress)
 
 
 def test_mirroring_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

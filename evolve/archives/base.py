@@ -6,13 +6,13 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
-from evolve.records import Member, Outcome, Placement, Sample, Status
+from evolve.records import Intervention, Member, Outcome, Placement, Sample, Status
 
 
 class Archive(ABC):
     """Keeps members worth breeding from, and the best of those added and not discarded.
 
-    A new archive implements `_place` (where a member goes), `_remove`, `sample` (who breeds next), `bar` and
+    A new archive implements `_place` (where a member goes), `_swap`, `_remove`, `sample` (who breeds next), `bar` and
     `members`.
     It draws randomness from the generator passed in and from nowhere else, and it never evaluates.
     """
@@ -33,6 +33,13 @@ class Archive(ABC):
         for member in members:
             self.add(member)
 
+    def supersede(self, identity: str, member: Member) -> Placement:
+        """Put a member that decides the same in the place of an elder one, wherever that is kept."""
+        if self.best is not None and self.best.candidate.id == identity:
+            self.best = member
+        self._swap(identity, member)
+        return Placement(Outcome.IMPROVED, replaced=identity)
+
     def discard(self, identity: str) -> None:
         """Take a member out for good: validation has shown that it does not keep what it promised."""
         was_best = self.best is not None and self.best.candidate.id == identity
@@ -43,15 +50,29 @@ class Archive(ABC):
             self.best = max(self.members(), key=lambda member: member.score, default=None)
 
     def advance(self, number: int) -> None:  # noqa: B027 - most archives have nothing to do
-        """Proposal `number` was made: the moment for migrations and resets.
+        """Proposal `number` was made."""
 
-        They happen here and not in `sample`, because a resumed run repeats the proposals from its journal
-        without sampling again.
+    def remedy(self, number: int) -> Intervention | None:
+        """What should happen after proposal `number`, changing nothing: a reset, a migration; None if nothing.
+
+        It goes through the journal to `apply`; asked again then, the archive names the next one, if any.
         """
+        return None
+
+    def spread(self, number: int) -> Intervention | None:
+        """What carries the best of all to wherever it is not: an answer to stagnation. None if it is everywhere."""
+        return None
+
+    def apply(self, step: Intervention) -> None:  # noqa: B027 - most archives have nothing to do
+        """Carry out an intervention that concerns the archive."""
 
     @abstractmethod
     def _place(self, member: Member) -> Placement:
         """Store an OK member, or reject it."""
+
+    @abstractmethod
+    def _swap(self, identity: str, member: Member) -> None:
+        """Put a member in the place of another one with the same scores."""
 
     @abstractmethod
     def _remove(self, identity: str) -> None:

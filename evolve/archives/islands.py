@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from evolve.archives.base import Archive
 from evolve.archives.population import MakePopulation, Population, draw
-from evolve.records import Member, Placement, Sample
+from evolve.records import Intervention, Member, Placement, Remedy, Sample
 from evolve.settings import ArchiveSettings
 
 
@@ -20,42 +20,83 @@ class Islands(Archive):
     """Proposal number k breeds on island k mod islands, and its child belongs there.
 
     An island whose best has not changed for `patience` proposals, and is not the best of all, starts anew: in
-    turns from the founders alone, which finds other ways up, and with the best of all added, which follows
-    the best way from another place.
+    turns from its founders alone, which finds other ways up, and with the best of all added, which follows
+    the best way from another place. Every `migration` proposals the best of each island visits the next one.
     """
 
     def __init__(self, settings: ArchiveSettings, make_population: MakePopulation = Population) -> None:
         super().__init__()
         self._settings = settings
         self._islands = [make_population(settings.size) for _ in range(settings.islands)]
-        self._founders: list[Member] = []
-        self._resets = 0
+        self._founders: list[list[Member]] = [[] for _ in self._islands]
+        self._resets = [0] * settings.islands
+        self._migrations = 0  # single moves from one island to the next
 
     def found(self, members: Sequence[Member]) -> None:
-        """Put every founder on every island."""
-        self._founders = list(members)
-        for member in members:
-            self.add(member)
-            for island in self._islands:
+        """Put every founder on every island, or deal them out by rank, at least one to each island."""
+        count = len(self._islands)
+        ranked = sorted(members, key=lambda member: (-member.score, member.candidate.number))
+        self.best = ranked[0] if ranked else None
+        for index, island in enumerate(self._islands):
+            dealt = ranked[index::count] or ranked[index % max(1, len(ranked)) :][:1]
+            self._founders[index] = dealt if self._settings.founding == "apart" else list(members)
+            for member in self._founders[index]:
                 island.add(member)
 
     def advance(self, number: int) -> None:
-        home = self._islands[number % len(self._islands)]
-        home.stale += 1
-        patience = self._settings.patience
-        if patience and home.stale >= patience and self.best is not None and self.best not in home.members:
-            self._restart(home, self.best)
+        self._islands[number % len(self._islands)].stale += 1
 
-    def _restart(self, island: Population, best: Member) -> None:
-        self._resets += 1
-        island.clear()
-        for member in (*self._founders, *([] if self._resets % 2 else [best])):
-            island.add(member)
+    def remedy(self, number: int) -> Intervention | None:
+        return self._due_reset(number) or self._due_migration(number)
+
+    def _due_reset(self, number: int) -> Intervention | None:
+        index = number % len(self._islands)
+        home, patience, best = self._islands[index], self._settings.patience, self.best
+        if not patience or home.stale < patience or best is None or best in home.members:
+            return None
+        settlers = (*self._founders[index], *([best] if self._resets[index] % 2 else []))
+        names = tuple(dict.fromkeys(member.candidate.id for member in settlers))
+        reason = f"no clearly better best for {home.stale} proposals"
+        return Intervention(Remedy.RESET, number, index, names, reason=reason)
+
+    def _due_migration(self, number: int) -> Intervention | None:
+        count, every = len(self._islands), self._settings.migration
+        if count < 2 or not every or number // every * count <= self._migrations:
+            return None
+        index = self._migrations % count
+        guests = self._islands[index - 1].members[:1]
+        return Intervention(
+            Remedy.MIGRATE, number, index, tuple(guest.candidate.id for guest in guests), reason="in turn"
+        )
+
+    def spread(self, number: int) -> Intervention | None:
+        best = self.best
+        if best is None or all(best in island.members for island in self._islands):
+            return None
+        return Intervention(Remedy.MIGRATE, number, members=(best.candidate.id,))
+
+    def apply(self, step: Intervention) -> None:
+        known = {member.candidate.id: member for founders in self._founders for member in founders}
+        known |= {member.candidate.id: member for member in self.members()}
+        moving = [known[name] for name in step.members]
+        if step.remedy is Remedy.RESET:
+            self._resets[step.place] += 1
+            self._islands[step.place].clear()
+        elif step.remedy is Remedy.MIGRATE and step.place >= 0:
+            self._migrations += 1
+        places = self._islands if step.place < 0 else [self._islands[step.place]]
+        for island in places:
+            for member in moving:
+                island.add(member)
 
     def _place(self, member: Member) -> Placement:
         index = member.candidate.number % len(self._islands)
         placement = self._islands[index].add(member)
         return Placement(placement.outcome, f"island {index}", placement.replaced)
+
+    def _swap(self, identity: str, member: Member) -> None:
+        for island in self._islands:
+            island.swap(identity, member)
 
     def _remove(self, identity: str) -> None:
         for island in self._islands:

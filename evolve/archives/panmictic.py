@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from evolve.archives.base import Archive
 from evolve.archives.population import MakePopulation, Population, draw
-from evolve.records import Member, Placement, Sample
+from evolve.records import Intervention, Member, Placement, Remedy, Sample
 from evolve.settings import ArchiveSettings
 
 
@@ -36,8 +36,17 @@ class Panmictic(Archive):
 
     def advance(self, number: int) -> None:
         self._population.stale += 1
-        alone, patience = self._settings.size == 1, self._settings.patience
-        if alone and patience and self._founders and self._population.stale >= patience:
+
+    def remedy(self, number: int) -> Intervention | None:
+        alone, patience, stale = self._settings.size == 1, self._settings.patience, self._population.stale
+        if not (alone and patience and self._founders and stale >= patience):
+            return None
+        start = self._founders[(self._restarts + 1) % len(self._founders)]
+        reason = f"no clearly better best for {stale} proposals"
+        return Intervention(Remedy.RESET, number, members=(start.candidate.id,), reason=reason)
+
+    def apply(self, step: Intervention) -> None:
+        if step.remedy is Remedy.RESET:
             self._restart()
 
     def _restart(self) -> None:
@@ -50,6 +59,9 @@ class Panmictic(Archive):
 
     def _place(self, member: Member) -> Placement:
         return self._population.add(member)
+
+    def _swap(self, identity: str, member: Member) -> None:
+        self._population.swap(identity, member)
 
     def _remove(self, identity: str) -> None:
         self._population.remove(identity)
@@ -85,8 +97,9 @@ class BestOfN(Panmictic):
         for member in members:
             self._breeders.add(member)
 
-    def advance(self, number: int) -> None:
+    def remedy(self, number: int) -> Intervention | None:
         """Nothing here is ever stuck, since nothing climbs."""
+        return None
 
     def _remove(self, identity: str) -> None:
         super()._remove(identity)

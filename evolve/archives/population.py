@@ -43,6 +43,11 @@ class Axis:
         return math.log(max(value, 1e-12)) if self.log else value
 
 
+def is_better(score: float, mark: float | None, share: float) -> bool:
+    """Whether a score takes `share` of the way that was left from the mark to the bound; any does without a mark."""
+    return mark is None or score > mark + share * max(1 - mark, 0)
+
+
 class Population:
     """The best members, best first; no two with the same scores."""
 
@@ -50,7 +55,7 @@ class Population:
         self._size = size
         self.members: list[Member] = []
         self.stale = 0  # proposals bred here since the best member became clearly better
-        self._mark = -math.inf  # score of the best member then
+        self._mark: float | None = None  # score of the best member then
 
     def __len__(self) -> int:
         return len(self.members)
@@ -80,14 +85,18 @@ class Population:
 
     def _insert(self, member: Member) -> None:
         bisect.insort(self.members, member, key=lambda other: (-other.score, other.candidate.number))
-        if self.members[0] is member and member.score > self._mark + PROGRESS * max(1 - self._mark, 0):
+        if self.members[0] is member and is_better(member.score, self._mark, PROGRESS):
             self._mark, self.stale = member.score, 0
 
     def clear(self) -> None:
-        self.members, self.stale, self._mark = [], 0, -math.inf
+        self.members, self.stale, self._mark = [], 0, None
 
     def remove(self, identity: str) -> None:
         self.members = [member for member in self.members if member.candidate.id != identity]
+
+    def swap(self, identity: str, member: Member) -> None:
+        """Put a member in the place of another one with the same scores, if that lives here."""
+        self.members = [member if other.candidate.id == identity else other for other in self.members]
 
     def tournament(self, contestants: int, rng: random.Random) -> Member:
         """The best of `contestants` members drawn with replacement; with 1, any of them alike."""

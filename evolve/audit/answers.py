@@ -134,12 +134,17 @@ class LyingArray:
 
 
 def _with(kind: Any) -> Callable[[Any], Any]:
-    """Every entry of the honest decision (or of its first list) as one of the lying kind."""
+    """Every number in the lists of the honest decision, nested ones too, as one of the lying kind."""
 
     def trick(scene: Any) -> Any:
         value = scene.honest()
         value = value.tolist() if hasattr(value, "tolist") else value
-        return [kind(entry) for entry in value] if isinstance(value, list) and value else kind(1)
+        return lied(value) if isinstance(value, list) and value else kind(1)
+
+    def lied(value: Any) -> Any:
+        if isinstance(value, list):
+            return [lied(entry) for entry in value]
+        return kind(value) if isinstance(value, (int, float)) else value
 
     return trick
 

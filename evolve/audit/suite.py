@@ -134,8 +134,9 @@ class Programs:
             for split in self.stage.splits
             for taken in self.stage.honest[name][split].taken
         ]
-        answers = {repr(answer): answer for value in values for answer in value if self.stage.interactive}
-        single = list(answers.values()) if self.stage.interactive else values
+        single = values
+        if self.stage.interactive:
+            single = list({repr(answer): answer for value in values for answer in value}.values())
         return {"always": single, "once": single, "harness": single, "batch": [values]}
 
     def _facts(self, seed: str, split: Split) -> dict[str, Any]:

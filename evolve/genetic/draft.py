@@ -121,6 +121,11 @@ class Draft:
             name, number = f"{stem}_{number}", number + 1
         return name
 
+    def define(self, function: ast.FunctionDef) -> str:
+        """Add a function whose name nothing uses yet; gives that name."""
+        self._insert([Definition(function.name, function)])
+        return function.name
+
     def adopt(self, donor: Source, name: str) -> str:
         """Bring a definition of another program here, with everything that it needs.
 

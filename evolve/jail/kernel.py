@@ -96,17 +96,17 @@ def address_space() -> tuple[int, int]:
     return int(fields["VmSize"].split()[0]) * 1024, int(fields["VmData"].split()[0]) * 1024
 
 
-def resource_limits(memory_bytes: int, cpu_s: int) -> list[tuple[int, int]]:
+def resource_limits(memory_bytes: int) -> list[tuple[int, int]]:
     """Pairs of resource and limit.
 
-    `memory_bytes` comes on top of what this process has now; `cpu_s` is a backstop behind the supervisor.
+    `memory_bytes` comes on top of what this process has now. CPU time is not among them: a process with a limit
+    on it has a CPU clock that moves by ticks of some milliseconds, and by that clock the supervisor judges it.
     """
     base = address_space()
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_NOFILE: 32,
-        resource.RLIMIT_CPU: cpu_s,
         resource.RLIMIT_NPROC: 0,
     }
     if sys.platform == "linux":

@@ -25,7 +25,6 @@ from evolve.jail.zygote import REAPED, STARTED
 
 START_S = 60.0  # wall; importing scipy or numba from a cold disk takes several seconds
 REPLY_S = 20.0  # wall; a fork or a wait, on a machine that may be very busy
-BACKSTOP_S = 3600  # CPU seconds a child may burn in all, should the supervisor be stopped
 _KEPT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",  # sets of strings iterate alike in every run
@@ -142,6 +141,8 @@ class Zygote:
         self._asked = False  # for a child that nobody has heard of yet
         self._prepared: Process | None = None
         self.control, theirs = socket.socketpair()
+        self._heard = select.poll()
+        self._heard.register(self.control, select.POLLIN)
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the zygote)
         try:
             self.process = self._spawn(theirs, limits, level)
@@ -162,8 +163,8 @@ class Zygote:
         paths = _site_folders(limits.imports)
         settings = {
             "imports": limits.imports,
+            "libraries": dict(limits.libraries),
             "memory_bytes": limits.memory_mb << 20,
-            "cpu_s": BACKSTOP_S,
             "answer_bytes": limits.answer_bytes,
             "landlock": level.filters,
             "seccomp": level.filters,
@@ -222,11 +223,15 @@ class Zygote:
         """The child that `prepare` asked for.
 
         Raises:
-            ZygoteError: the zygote is gone.
+            ZygoteError: the zygote is gone, and the child with it.
         """
         self._settle()
         process, self._prepared = self._prepared, None
-        assert process is not None, "take without prepare"
+        if process is None:  # its end was noticed while another child was reaped
+            raise ZygoteError("it ended while it forked a child")
+        if self._heard.poll(0):  # the end of the stream; a child that was forked ahead follows it in a moment
+            process.close()
+            raise ZygoteError("it ended between two candidates")
         return process
 
     @property

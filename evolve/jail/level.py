@@ -14,7 +14,8 @@ memory or on a disk, and a file's size limit is zero at every level. numpy and n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -62,6 +63,8 @@ class Limits:
     load_s: CPU seconds for loading the program.
     answer_bytes: size of one encoded answer; of that at most 1 MB outside arrays.
     imports: modules that a program may import, submodules included; they are imported in advance.
+    libraries: further modules, by name their source text, that are made in advance in the warm process, where they
+        may import what is installed: a program finds them compiled. No part of them is trusted afterwards.
     """
 
     cpu_s: float = 1.0
@@ -69,3 +72,4 @@ class Limits:
     load_s: float = 1.0
     answer_bytes: int = 8_000_000
     imports: tuple[str, ...] = ("math", "numpy")
+    libraries: Mapping[str, str] = field(default_factory=dict)

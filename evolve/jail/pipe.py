@@ -68,12 +68,12 @@ class Pipe:
             WireError: a frame announces more than an answer may have.
         """
         bodies: list[bytes] = []
-        start, head, here = 0, wire.HEADER.size, memoryview(self._inbox)
-        with here:
-            while len(bodies) < count and (end := self._frame_end(start)):
-                bodies.append(bytes(here[start + head : end]))
-                start = end
-        del self._inbox[:start]
+        start, head, inbox = 0, wire.HEADER.size, self._inbox
+        while len(bodies) < count and (end := self._frame_end(start)):
+            bodies.append(bytes(inbox[start + head : end]))
+            start = end
+        if start:
+            del inbox[:start]
         return bodies
 
     def _frame_end(self, start: int) -> int:

@@ -54,8 +54,8 @@ class Configuration:
     """What the supervisor decided (JSON on the command line), and what `_prepare` made of it."""
 
     imports: tuple[str, ...]
+    libraries: dict[str, str]
     memory_bytes: int
-    cpu_s: int
     answer_bytes: int
     landlock: bool
     seccomp: bool
@@ -107,11 +107,20 @@ def _rehearse(settings: Configuration) -> None:
         del sys.modules[name]
 
 
+def _make_libraries(settings: Configuration) -> None:
+    """Runs the problem's own modules here, with all that is installed; children find them ready."""
+    for name, text in settings.libraries.items():
+        module = sys.modules[name] = types.ModuleType(name)
+        exec(compile(text, f"{name}.py", "exec", dont_inherit=True), module.__dict__)
+    settings.imports += tuple(settings.libraries)
+
+
 def _prepare(settings: Configuration) -> None:
     """Everything that can be done once instead of once a child."""
     warnings.simplefilter("ignore")
     for name in (*_EARLY, *settings.imports):
         importlib.import_module(name)
+    _make_libraries(settings)
     # A package that nothing has imported so far is "not found" in a child, which libraries expect of optional
     # ones; Landlock's "permission denied" they do not. Packages find their own submodules by their own paths.
     sys.path = [path for path in sys.path if path not in sys.argv[3:]]
@@ -129,7 +138,7 @@ def _prepare(settings: Configuration) -> None:
     for name in ("evolve", "evolve.jail"):
         del sys.modules[name]
     settings.highest = os.sysconf("SC_OPEN_MAX")
-    settings.resources = kernel.resource_limits(settings.memory_bytes, settings.cpu_s)
+    settings.resources = kernel.resource_limits(settings.memory_bytes)
     if not settings.nobody:  # else the privileges are needed to take them from each child
         kernel.drop_privileges(to_nobody=False)
     kernel.no_new_privileges()

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolve.journal import Entry, Placed
-from evolve.records import Evaluation, Promotion, Split, Status
+from evolve.records import Evaluation, Intervention, Promotion, Split, Status
 from evolve.run import Result, Run
 from evolve.search import DUPLICATE
 from evolve.table import shown_score
@@ -50,6 +50,8 @@ class ConsoleObserver:
                 if best.candidate.id == candidate and best.candidate.parents:
                     how = f"{best.candidate.operator}: {best.candidate.note}"
                     self._say(entry.at, f"best on train {best.evaluation.objective:.5g}  {how}")
+            case Intervention() if entry.record.place < 0:
+                self._say(entry.at, f"{entry.record.remedy}: {entry.record.reason}")
             case Promotion() if entry.record.promoted:
                 self._say(entry.at, f"champion {entry.record.challenger}  {_interval(entry.record)}")
 

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import fcntl
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,12 +20,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from evolve import settings
-from evolve.errors import EvolveError, UsageError
+from evolve.errors import EvolveError
 from evolve.folders import FILE
 from evolve.journal import Journal
 
@@ -38,8 +39,10 @@ LOG_FILE = "mlflow.log"
 LOCK_FILE = ".mlflow.lock"
 POLL_S = 1.0  # between two looks at the journal
 REPORT_S = 0.5  # between two writes of the status file
-WAIT_S = 120.0  # after the search
-RETRY_S = (1.0, 2.0)  # pauses before the mirror is begun again after a failure
+WAIT_S = 120.0  # after the search, while the mirror comes on
+STUCK_S = 20.0  # after which nobody waits for a mirror that does not come on
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before the mirror is begun again after a failure, doubling
+TRIES = 3  # after the search; while it goes on, the mirror never gives up
 HOST, PORT = "127.0.0.1", 5000
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -53,7 +56,7 @@ class Progress:
     """How far a mirror has come, as its status file says.
 
     mirrored, total: entries of the journal. done: the search has ended and all of it is mirrored.
-    error: why the mirror gave up; "" if it did not.
+    error: why the mirror gave up; "" if it did not. trouble: why it is about to try again.
     """
 
     store: str = ""
@@ -63,6 +66,7 @@ class Progress:
     parent_run_id: str = ""
     done: bool = False
     error: str = ""
+    trouble: str = ""
 
     def save(self, folder: Path) -> None:
         temporary = folder / f".{STATUS_FILE}.tmp"
@@ -80,9 +84,14 @@ def pending(folder: Path) -> Progress | None:
 
 def summary(folder: Path, progress: Progress) -> str:
     """One line on the mirror of a run: where to look, or what to type to get it."""
-    again = f"`evolve mlflow --sync {folder}`"
+    again = f"`evolve sync {folder}`"
     if progress.error:
-        return f"MLflow: {progress.error}; {again} tries again, the run itself is complete"
+        return (
+            f"MLflow: {progress.error}; the run itself is complete, and what is missing is sent after the next run "
+            f"into this store, or by {again}"
+        )
+    if progress.trouble:
+        return f"MLflow: {progress.trouble}; the run itself is complete, the mirror tries again in the background"
     if progress.done:
         opened = "" if _is_server(progress.store) else "`evolve mlflow` shows "
         return f"MLflow: {opened}this run at {link(progress)}"
@@ -208,14 +217,33 @@ def mirror(folder: Path, store: str = "", console: Console | None = None) -> Pro
 def _watch(
     process: subprocess.Popen[bytes], folder: Path, console: Console, timeout_s: float, total: int = 0
 ) -> Progress:
+    """Show how a mirror comes on until it ends, fails, or stands still for too long."""
     deadline = time.monotonic() + timeout_s
+    patience = _Patience(STUCK_S if math.isfinite(timeout_s) else timeout_s)
     with console.status("MLflow: starting") as status, contextlib.suppress(KeyboardInterrupt):
         while process.poll() is None and time.monotonic() < deadline:
-            progress = pending(folder)
-            if progress and not progress.done:
+            progress = pending(folder) or Progress()
+            if (progress.trouble and math.isfinite(timeout_s)) or patience.ends(progress.mirrored):
+                break
+            if progress.total and not progress.done:
                 status.update(f"MLflow: {progress.mirrored} of {max(total, progress.total)} entries mirrored")
             time.sleep(0.1)
     return _outcome(process, folder)
+
+
+class _Patience:
+    """Ends when a figure has not changed for some time."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._seen = -1
+        self._since = time.monotonic()
+
+    def ends(self, figure: int) -> bool:
+        now = time.monotonic()
+        if figure != self._seen:
+            self._seen, self._since = figure, now
+        return now - self._since > self._limit_s
 
 
 def _outcome(process: subprocess.Popen[bytes], folder: Path) -> Progress:
@@ -224,47 +252,6 @@ def _outcome(process: subprocess.Popen[bytes], folder: Path) -> Progress:
         error = f"the mirror ended with code {process.returncode}, see {folder / LOG_FILE}"
         return replace(progress, error=error)
     return progress
-
-
-# ---- the UI
-
-
-def ui_command(store: str, port: int = PORT) -> list[str]:
-    """The command that serves the MLflow UI of an SQLite store on this machine alone.
-
-    Raises:
-        UsageError: there is no store yet, or it is no SQLite file.
-    """
-    if not store.startswith("sqlite:///"):
-        raise UsageError(f"the MLflow store {store} is no SQLite file; open it with its own server")
-    file = Path(store.removeprefix("sqlite:///"))
-    if not file.is_file():
-        raise UsageError(f"{file}: no MLflow store yet; `evolve run PROBLEM` fills one")
-    root = str(file.absolute().parent / "mlartifacts")
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    return [*command, "--backend-store-uri", store, "--artifacts-destination", root]
-
-
-def open_ui(store: str, port: int = PORT) -> NoReturn:
-    """Serve the MLflow UI until Ctrl-C. This process becomes the server, so that none is left behind.
-
-    Raises:
-        UsageError: see `ui_command`.
-    """
-    command = ui_command(store, port)
-    sys.stdout.flush()
-    os.execve(command[0], command, environment())
 
 
 # ---- the mirror's process
@@ -320,7 +307,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with (folder / LOCK_FILE).open("w") as lock:
         # one mirror at a time: the one before may still be finishing
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return _persist(folder, options.store, _end_of(options.follow, options.parent))
+        code = _persist(folder, options.store, _end_of(options.follow, options.parent))
+    if code == 0 and options.follow:
+        _send_left_over(folder, options.store)
+    return code
+
+
+def _send_left_over(folder: Path, store: str) -> None:
+    """Mirror the runs beside this one whose mirrors could not send everything to this store."""
+    for path in sorted(folder.resolve().parent.glob(f"*/{STATUS_FILE}")):
+        other, left = path.parent, pending(path.parent)
+        if other == folder.resolve() or left is None or left.done or left.store != store:
+            continue
+        with (other / LOCK_FILE).open("w") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not if its own mirror is still at work
+            if not (pending(other) or Progress()).done:
+                _persist(other, store, lambda _journal: True)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -345,7 +347,9 @@ def _end_of(follow: bool, parent: int) -> Callable[[Journal], bool]:
 
 
 def _persist(folder: Path, store: str, is_over: Callable[[Journal], bool]) -> int:
-    for pause in (*RETRY_S, None):
+    """Mirror a run; after a failure again, with growing pauses, as long as the search goes on, and then some times."""
+    pause, tries = FIRST_PAUSE_S, TRIES
+    while True:
         try:
             mirror_run(folder, store, is_over)
             return 0
@@ -355,21 +359,44 @@ def _persist(folder: Path, store: str, is_over: Callable[[Journal], bool]) -> in
             return _give_up(folder, store, str(error))
         except Exception as error:  # MLflow, SQLAlchemy, requests and the disk each raise their own
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            if pause is None:
-                return _give_up(folder, store, f"the store {store} failed: {_brief(error)}")
-            time.sleep(pause)
-    raise AssertionError("unreachable")
+            trouble = f"the store {store} failed: {brief(error)}"
+        tries -= _over(folder, is_over)
+        if tries <= 0:
+            return _give_up(folder, store, trouble)
+        _note(replace(pending(folder) or Progress(), store=store, trouble=trouble), folder)
+        _pause(pause, folder, is_over)
+        pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+def _over(folder: Path, is_over: Callable[[Journal], bool]) -> bool:
+    with Journal.open(folder, read_only=True) as journal:
+        return is_over(journal)
+
+
+def _pause(seconds: float, folder: Path, is_over: Callable[[Journal], bool]) -> None:
+    """Wait; only shortly once the search is over, since somebody may be waiting for the mirror then."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(min(POLL_S, seconds))
+        if seconds > POLL_S and _over(folder, is_over):
+            return
+
+
+def _note(progress: Progress, folder: Path) -> None:
+    with contextlib.suppress(OSError):  # on a full disk the status stays what it was
+        progress.save(folder)
 
 
 def _give_up(folder: Path, store: str, reason: str) -> int:
-    replace(pending(folder) or Progress(), store=store, error=reason).save(folder)
+    _note(replace(pending(folder) or Progress(), store=store, error=reason, trouble=""), folder)
     print(reason, file=sys.stderr)
     return 1
 
 
-def _brief(error: Exception) -> str:
+def brief(error: Exception) -> str:
+    """What a store's failure was, in one line."""
     text = (str(error).splitlines() or [""])[0]
-    if "Max retries exceeded" in text:
+    if "Max retries exceeded" in text or "timed out" in text:
         return "no answer from the server"
     return f"{type(error).__name__}: {text[:200]}"
 

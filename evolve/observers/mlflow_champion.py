@@ -50,6 +50,7 @@ class Champions:
                 "load_s": limits.load_s,
                 "answer_bytes": limits.answer_bytes,
                 "imports": limits.imports,
+                "libraries": problem.libraries,
             },
             "jail": minimum,
         }

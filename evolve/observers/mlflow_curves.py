@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evolve.records import Evaluation, Placement, Split, Status
+from evolve.records import Evaluation, Instance, Placement, Split, Status
 
+NAME_CHARACTERS = 250
+_ODD = re.compile(r"[^\w.:/ -]")
 WINDOW = 100  # evaluations over which their rate is taken
 NO_FAILURE = frozenset({Status.OK, Status.RACED_OUT, Status.DUPLICATE})
 
@@ -23,9 +27,11 @@ class Measured:
     cpu_s: float
     peak_mb: float
     text: str
+    groups: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, evaluation: Evaluation) -> Measured:
+    def of(cls, evaluation: Evaluation, instances: Sequence[Instance] = ()) -> Measured:
+        """`instances`: of its split, for the scores of groups; without them there are none."""
         numbers = (evaluation.score, evaluation.objective, evaluation.worst_decile)
         head = (
             f"{evaluation.split}: {evaluation.status}, score {evaluation.score:.6g}, "
@@ -33,13 +39,30 @@ class Measured:
             f"{evaluation.cpu_s:.3g} s of CPU, {evaluation.peak_mb:.0f} MB, jail {evaluation.jail}"
         )
         text = f"{head}\n{evaluation.feedback}\n"
-        return cls(evaluation.split, *numbers, round(evaluation.cpu_s, 6), evaluation.peak_mb, text)
+        cost = (round(evaluation.cpu_s, 6), evaluation.peak_mb)
+        return cls(evaluation.split, *numbers, *cost, text, group_scores(evaluation, instances))
 
     def means(self) -> dict[str, float]:
         return {f"score.{self.split}": self.score, f"objective.{self.split}": self.objective}
 
     def values(self) -> dict[str, float]:
-        return {**self.means(), f"worst_decile.{self.split}": self.worst_decile}
+        return {**self.means(), f"worst_decile.{self.split}": self.worst_decile, **self.groups}
+
+
+def group_scores(evaluation: Evaluation, instances: Sequence[Instance]) -> dict[str, float]:
+    """Mean score of each group of instances, by the name of a metric: "score.train/n:50"."""
+    if not evaluation.ok or len(instances) != len(evaluation.scores):
+        return {}
+    members: dict[str, list[float]] = {}
+    for instance, score in zip(instances, evaluation.scores, strict=True):
+        for key, value in instance.group.items():
+            members.setdefault(metric(f"score.{evaluation.split}/{key}:{value}"), []).append(score)
+    return {name: math.fsum(scores) / len(scores) for name, scores in members.items()}
+
+
+def metric(name: str) -> str:
+    """A name that every MLflow store takes for a metric."""
+    return _ODD.sub("_", name)[:NAME_CHARACTERS]
 
 
 @dataclass

@@ -16,19 +16,37 @@ from typing import Any
 
 import msgspec
 
-from evolve import problem, settings
-from evolve.errors import EvaluatorError, ProblemError
+from evolve import problem, report, settings
+from evolve.errors import EvaluatorError, EvolveError, ProblemError
+from evolve.folders import run_key
 from evolve.htmldiff import html_diff
 from evolve.journal import Entry, Journal, Placed
 from evolve.observers.mlflow import view_key
-from evolve.observers.mlflow_champion import Champions
-from evolve.observers.mlflow_curves import Measured, Tally
-from evolve.observers.mlflow_store import CANDIDATE, JUDGED, PARENT, RUN, Nested, Point, Store
-from evolve.records import Candidate, Evaluation, Outcome, Placement, Promotion, Split
+from evolve.observers.mlflow_curves import Measured, Tally, metric
+from evolve.observers.mlflow_family import Family, escaped
+from evolve.observers.mlflow_registry import Registry, Seeds
+from evolve.observers.mlflow_store import (
+    CANDIDATE,
+    CHALLENGER,
+    CHAMPION,
+    CHILDREN,
+    JUDGED,
+    NOTE,
+    PARENT,
+    REASON,
+    REVIEW,
+    Nested,
+    Point,
+    Store,
+)
+from evolve.publish.review import Review, keep
+from evolve.records import Candidate, Evaluation, Instance, Outcome, Placement, Promotion, Split
+from evolve.report.programs import joined
+from evolve.yields import Yields
 
 CHUNK = 500  # entries read at a time: a reader that stays inside the journal keeps its log growing
 SEQ = "evolve.seq"
-_NO_NAME = re.compile(r"[^\w\-./: ]")  # what a param's name may not have; models' names are part of some
+_NO_NAME = re.compile(r"[^\w\-. ]+")  # what a param's name may not have; models' names are part of some
 COLUMNS = (
     "metrics.`score.train`",
     "metrics.`score.validation`",
@@ -57,15 +75,19 @@ class Mirror:
         self.store = Store(store_uri, self._problem)
         started = self.journal.meta("started")
         self._started_ms = round(datetime.strptime(started, "%Y-%m-%dT%H:%M:%S%z").timestamp() * 1000)
-        self._key = f"{folder.resolve().name} {started} {self.journal.meta('digest')}".replace("'", "")
+        self._started = started
+        self._key = run_key(folder, started, self.journal.meta("digest"))
         self._params: dict[str, str] = {}
         self._trusted = 0  # the parent's curves are written up to here
         self.parent = self._open_parent()
         self._nested = self.store.nested(self.parent)
-        self._model = f"evolve-{self._problem}"
-        self._versions: dict[str, str] | None = None
-        self._champions: Champions | None = None
+        self._reviews = self._keep_reviews()
+        self._family = Family(self.store.experiment)
+        self._registry = Registry(self.store, self.journal, self._key, self._settings.jail.minimum)
+        self._instances = self._grid()
         self._tally = Tally()
+        self._yields = Yields()
+        self._seeds = Seeds()
         self._points: list[Point] = []
         self._train: dict[str, Measured] = {}
         self._validation: dict[str, Measured] = {}
@@ -78,15 +100,36 @@ class Mirror:
         found = self.store.parent(self._key)
         if found is None:
             name = self.folder.resolve().name
-            parent = self.store.create(self._key, name, self._started_ms, self._tags()).run
+            self._parent = self.store.create(self._key, name, self._started_ms, self._tags())
+            parent = self._parent.run
         else:
-            parent = str(found.info.run_id)
+            self._parent = Nested.of(found)
+            parent = self._parent.run
             self._params = dict(found.data.params)
             self._trusted = int(found.data.tags.get(SEQ, "0"))
             self.store.resume(parent)
         self._log_params(parent, self._facts())
         self.store.share_view(view_key(parent), parent, COLUMNS[0], COLUMNS)
         return parent
+
+    def _keep_reviews(self) -> dict[str, Review]:
+        """Reviews that the store has are kept with the run; those kept are given to a store without them."""
+        found = [
+            Review(identity, nested.review[0].strip().lower(), nested.review[1], self.store.uri)
+            for identity, nested in self._nested.items()
+            if nested.review[0]
+        ]
+        return keep(self.folder, found)
+
+    def _grid(self) -> dict[Split, tuple[Instance, ...]]:
+        """The instances, for the scores of groups; none if the problem has gone or changed since."""
+        try:
+            found = problem.load(self.journal.meta("folder"), self.journal.meta("data"))
+            if found.digest != self.journal.meta("digest"):
+                return {}
+            return {split: found.split(split) for split in (Split.TRAIN, Split.VALIDATION)}
+        except (ProblemError, EvaluatorError):
+            return {}
 
     def _tags(self) -> dict[str, str]:
         folder = self.journal.meta("folder")
@@ -97,7 +140,7 @@ class Mirror:
             "problem": self._problem,
             "folder": str(self.folder.resolve()),
             "problem.folder": folder,
-            "mlflow.note.content": f"{note} {champion} {nested}",
+            NOTE: f"{note} {champion} {nested}",
         }
 
     def _facts(self) -> dict[str, str]:
@@ -142,6 +185,11 @@ class Mirror:
         return entries[:1]
 
     def _flush(self) -> None:
+        for identity, children in self._family.grown(self._nested):
+            nested = self._nested[identity]
+            text = self._family.describe(identity, self._nested)
+            self.store.log(nested.run, tags={NOTE: text, CHILDREN: str(children)})
+            self._nested[identity] = replace(nested, children=children)
         if self.seq > self._trusted:
             self.store.log(self.parent, self._points, tags={SEQ: str(self.seq)})
             self._trusted = self.seq
@@ -150,22 +198,60 @@ class Mirror:
 
     def finish(self, ended: str) -> None:
         """Close the parent run. ended: why the search ended; "" if it was killed."""
-        self._draw(self._tally.values(), self._counted_at)
-        self.store.log(self.parent, self._points, tags={"stopped": ended or "killed"})
+        self._draw({**self._tally.values(), **self._yielded()}, self._counted_at)
+        marks = {"stopped": ended or "killed", **self._challenge()}
+        self.store.log(self.parent, self._points, tags={**marks, **self._write_report()})
+        self._points.clear()
         self.store.end(self.parent, self._ms(self._last_at), "FINISHED" if ended else "KILLED")
         self.store.analyse()
+
+    def _yielded(self) -> dict[str, float]:
+        """What the operators' proposals came to, as shares of the proposals."""
+        shares = {
+            f"yield.{name}/{operator}": made.share(name)
+            for operator, made in self._yields
+            for name in ("archived", "bests")
+        }
+        return {metric(name): share for name, share in shares.items()}
+
+    def _write_report(self) -> dict[str, str]:
+        """The report of the run as an artifact of the parent run, and a description that leads to it."""
+        with TemporaryDirectory(prefix="evolve-") as folder:
+            try:
+                made = report.write(self.folder, Path(folder) / report.FILE, measure=False)
+            except EvolveError as error:  # the run without its report is better than no run
+                return {"report": f"none: {error}"}
+            self.store.write(self._parent, {report.FILE: made.file.read_text(encoding="utf-8")})
+        champion = self._seeds.champion
+        led = f" Champion: {self._family.link(champion, self._nested)}." if champion in self._nested else ""
+        text = f"{escaped(made.claim)}{led}\n\nThe artifact `{report.FILE}` shows the whole search; nested runs are the"
+        return {NOTE: f"{text} candidates that entered the archive.", "claim": made.claim}
+
+    def _challenge(self) -> dict[str, str]:
+        """The best candidate that was not shown to be better than the champion gets the alias `challenger`."""
+        challenger = self._seeds.challenger
+        if challenger not in self._nested or challenger == self._seeds.champion:
+            return {}
+        fault = self._registry.point(
+            CHALLENGER,
+            self.journal.candidate(challenger),
+            self._nested[challenger],
+            self._validation[challenger].score,
+        )
+        return {"challenger": challenger, **({"challenger.model": f"none: {fault}"} if fault else {})}
 
     def _ms(self, at: float) -> int:
         return self._started_ms + round(at * 1000)
 
     def _take(self, entry: Entry) -> None:
+        self._yields.take(entry.record)
+        self._seeds.take(entry.record)
         match entry.record:
             case Evaluation():
                 self._evaluated(entry.record, entry.at, entry.seq)
             case Placed(candidate, placement):
                 self._tally.placed(candidate, placement)
-                if not self._is_done(candidate):
-                    self._write_candidate(candidate, placement, entry.at)
+                self._entered(candidate, placement, entry.at)
             case Promotion():
                 self._judged(entry.record, entry.at)
                 if entry.seq > self._trusted and entry.record.promoted:
@@ -174,9 +260,14 @@ class Mirror:
     def _evaluated(self, evaluation: Evaluation, at: float, seq: int) -> None:
         if evaluation.jail and "jail.level" not in self._params:
             self._log_params(self.parent, {"jail.level": evaluation.jail})
-        measured = Measured.of(evaluation)
+        measured = Measured.of(evaluation, self._instances.get(evaluation.split, ()))
         if evaluation.split is Split.VALIDATION:
             self._validation[evaluation.candidate] = measured
+            return
+        if evaluation.split is Split.HOLDOUT:  # opened by publishing: no step of the search
+            if evaluation.ok and evaluation.candidate in self._nested:
+                points = _points(measured.means(), self._ms(at), 0)
+                self.store.log(self._nested[evaluation.candidate].run, list(points))
             return
         if evaluation.ok:
             self._train[evaluation.candidate] = measured
@@ -199,16 +290,22 @@ class Mirror:
     def _is_done(self, candidate: str) -> bool:
         return candidate in self._nested and self._nested[candidate].done
 
-    def _write_candidate(self, identity: str, placement: Placement, at: float) -> None:
-        """One nested run. Its end is written last: a run without one was cut short, and is written again."""
+    def _entered(self, identity: str, placement: Placement, at: float) -> None:
         candidate = self.journal.candidate(identity)
+        self._family.born(candidate, _name(candidate))
+        if not self._is_done(identity):
+            self._write_candidate(candidate, placement, at)
+
+    def _write_candidate(self, candidate: Candidate, placement: Placement, at: float) -> None:
+        """One nested run. Its end is written last: a run without one was cut short, and is written again."""
+        identity = candidate.id
         train = self._train.get(identity)
         run = self._nested.get(identity) or self._open(candidate, placement, train, at)
         values = {"number": float(candidate.number)}
         if train:
             values |= {**train.values(), "cpu_s": train.cpu_s, "peak_mb": train.peak_mb}
         self.store.log(run.run, list(_points(values, self._ms(at), 0)))
-        texts = {"diff.html": self._diff(candidate, train), "feedback.txt": train.text if train else ""}
+        texts = {"feedback.txt": train.text if train else "", **self._diffs(candidate, train)}
         self.store.write(run, {**candidate.files, **texts, **self._asked(candidate)})
         self.store.end(run.run, self._ms(at))
         self._nested[identity] = replace(run, done=True)
@@ -230,15 +327,28 @@ class Mirror:
             "outcome": placement.outcome,
             "cell": placement.cell,
             "champion": "false",
+            NOTE: self._family.describe(candidate.id, self._nested),
+            **self._review(candidate.id),
         }
 
-    def _diff(self, candidate: Candidate, train: Measured | None) -> str:
+    def _review(self, identity: str) -> dict[str, str]:
+        review = self._reviews.get(identity)
+        return {REVIEW: review.verdict, REASON: review.reason} if review else {}
+
+    def _diffs(self, candidate: Candidate, train: Measured | None) -> dict[str, str]:
+        """To its first parent; and to the seed that was best when it was made, unless it is a seed itself."""
         old = self.journal.candidate(candidate.parents[0]) if candidate.parents else None
         facts = [("id", candidate.id), ("operator", f"{candidate.operator}: {candidate.note}")]
         facts += [("parent", parent) for parent in candidate.parents]
         if train:
             facts.append(("on train", f"score {train.score:.6g}, objective {train.objective:.6g}"))
-        return html_diff(_joined(old) if old else "", _joined(candidate), _name(candidate), facts)
+        name, new = _name(candidate), joined(candidate.files)
+        found = {"diff.html": html_diff(joined(old.files) if old else "", new, name, facts)}
+        if candidate.parents and self._seeds.best:
+            seed = self.journal.candidate(self._seeds.best)
+            compared = [("id", candidate.id), ("compared with", f"the best seed, {seed.note}")]
+            found["diff_to_best_seed.html"] = html_diff(joined(seed.files), new, name, compared)
+        return found
 
     # ---- champions
 
@@ -247,8 +357,7 @@ class Mirror:
         identity, validation = promotion.challenger, self._validation.get(promotion.challenger)
         if promotion.promoted:
             self._tally.champion = validation
-        if not self._is_done(identity):
-            self._write_candidate(identity, Placement(Outcome.NEW), at)
+        self._entered(identity, Placement(Outcome.NEW), at)
         nested = self._nested[identity]
         if nested.judged:
             return
@@ -263,34 +372,12 @@ class Mirror:
         self._nested[identity] = replace(nested, judged=True)
 
     def _crown(self, identity: str, nested: Nested) -> None:
-        try:
-            self._publish(identity, nested)
-        except (
-            ProblemError,
-            EvaluatorError,
-        ) as error:  # the folder has gone or changed; the rest can be mirrored
-            self.store.log(nested.run, tags={"model": f"none: {error}"})
+        validation = self._validation.get(identity)
+        score = validation.score if validation else math.nan
+        fault = self._registry.point(CHAMPION, self.journal.candidate(identity), nested, score)
+        if fault:
+            self.store.log(nested.run, tags={"model": f"none: {fault}"})
         self.store.log(self.parent, tags={"champion": identity})
-
-    def _publish(self, identity: str, nested: Nested) -> None:
-        """The champion as the newest version of the registered model."""
-        if self._versions is None:
-            self._versions = self.store.versions(self._model, self._key)
-        if identity not in self._versions:
-            candidate = self.journal.candidate(identity)
-            with TemporaryDirectory(prefix="evolve-") as folder:
-                model = Path(folder) / "model"
-                self._maker().save(candidate, nested.run, model)
-                tags = {CANDIDATE: identity, RUN: self._key, "folder": str(self.folder.resolve())}
-                text = f"{_name(candidate)} ({identity})"
-                self._versions[identity] = self.store.register(self._model, nested, model, tags, text)
-        self.store.crown(self._model, self._versions[identity])
-
-    def _maker(self) -> Champions:
-        if self._champions is None:
-            found = problem.load(self.journal.meta("folder"))
-            self._champions = Champions(found, self._settings.jail.minimum)
-        return self._champions
 
 
 def _flat(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
@@ -310,12 +397,6 @@ def _points(values: dict[str, float], time: int, step: int) -> Iterable[Point]:
 def _name(candidate: Candidate) -> str:
     text = " ".join(f"{candidate.operator} {candidate.note}".split())
     return f"#{candidate.number} {text}"[:80].rstrip()
-
-
-def _joined(candidate: Candidate) -> str:
-    if len(candidate.files) == 1:
-        return next(iter(candidate.files.values()))
-    return "\n".join(f"# ---- {name}\n{text}" for name, text in sorted(candidate.files.items()))
 
 
 def _verdict(promotion: Promotion) -> str:

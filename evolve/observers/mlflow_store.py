@@ -32,9 +32,11 @@ PARAMS = 100
 PAGE = 1000
 TAG_CHARACTERS = 5000
 PARAM_CHARACTERS = 6000
-ALIAS = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"  # aliases of the registered model
 
-RUN, CANDIDATE, JUDGED = "evolve.run", "evolve.candidate", "evolve.judged"
+RUN, CANDIDATE, JUDGED, CHILDREN = "evolve.run", "evolve.candidate", "evolve.judged", "evolve.children"
+REVIEW, REASON = "review", "review.reason"  # tags that a reviewer sets
+NOTE = "mlflow.note.content"  # shown as Markdown
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens it as runs, not as traces
 PARENT = "mlflow.parentRunId"
 
@@ -47,12 +49,27 @@ class Nested:
     """A nested run as the store has it.
 
     artifacts: where its artifacts are (a URI). done: all of it was written. judged: so was its promotion.
+    children: how many its description names. review: verdict and reason of a reviewer; "" if there is none.
     """
 
     run: str
     artifacts: str
-    done: bool
-    judged: bool
+    done: bool = False
+    judged: bool = False
+    children: int = 0
+    review: tuple[str, str] = ("", "")
+
+    @classmethod
+    def of(cls, run: Run) -> Nested:
+        tags = run.data.tags
+        return cls(
+            run.info.run_id,
+            run.info.artifact_uri,
+            run.info.status == "FINISHED",
+            JUDGED in tags,
+            int(tags.get(CHILDREN, "0")),
+            (tags.get(REVIEW, ""), tags.get(REASON, "")),
+        )
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -99,12 +116,15 @@ class Store:
     def nested(self, parent: str) -> dict[str, Nested]:
         """The nested runs of a search by candidate."""
         return {
-            run.data.tags[CANDIDATE]: Nested(
-                run.info.run_id, run.info.artifact_uri, run.info.status == "FINISHED", JUDGED in run.data.tags
-            )
+            run.data.tags[CANDIDATE]: Nested.of(run)
             for run in self._runs(f"tags.`{PARENT}` = '{parent}'")
             if CANDIDATE in run.data.tags
         }
+
+    def reviewed(self, key: str) -> dict[str, Nested]:
+        """The nested runs of a search that have a reviewer's verdict, by candidate."""
+        found = self._runs(f"tags.`{RUN}` = '{key}' AND tags.`{REVIEW}` LIKE '%'")
+        return {run.data.tags[CANDIDATE]: Nested.of(run) for run in found if CANDIDATE in run.data.tags}
 
     def _runs(self, rule: str) -> Iterator[Run]:
         token: str | None = ""
@@ -120,7 +140,7 @@ class Store:
         source = {RUN: key, "mlflow.source.name": "evolve", "mlflow.source.type": "LOCAL"}
         clipped = {name: value[:TAG_CHARACTERS] for name, value in {**source, **tags}.items()}
         info = self._client.create_run(self.experiment, at_ms, clipped, name).info
-        return Nested(info.run_id, info.artifact_uri, False, False)
+        return Nested(info.run_id, info.artifact_uri)
 
     def log(
         self,
@@ -193,9 +213,18 @@ class Store:
         )
         return str(made.version)
 
-    def crown(self, model: str, version: str) -> None:
-        """Point the alias `champion` at a version."""
-        self._client.set_registered_model_alias(model, ALIAS, version)
+    def holder(self, model: str, alias: str) -> dict[str, str]:
+        """The tags of the version that an alias points to; empty if there is none."""
+        try:
+            return dict(self._client.get_model_version_by_alias(model, alias).tags)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return {}
+            raise
+
+    def point(self, model: str, alias: str, version: str) -> None:
+        """Point an alias at a version."""
+        self._client.set_registered_model_alias(model, alias, version)
 
     def analyse(self) -> None:
         """Let SQLite count its rows: ordering 10,000 runs by a metric then takes 0.05 s instead of 5.2 s."""

@@ -11,6 +11,12 @@ from evolve.records import Candidate, Evaluation, Exchange, Proposal, Request, S
 
 Affords = Callable[[int, float], bool]
 
+# operators that the search itself knows
+TUNING = "tuning"  # moves numbers and leaves the structure: it counts how often each program was tuned
+SIMPLIFICATION = (
+    "simplification"  # must not change a decision: the child takes its parent's place, or is dropped
+)
+
 
 class Proposer(ABC):
     """Makes proposals. It keeps no state that a proposal depends on: a resumed run must propose the same."""

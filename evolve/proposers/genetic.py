@@ -10,19 +10,24 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from evolve import program as programs
 from evolve.credit import SEPARATOR
 from evolve.errors import ProgramError
 from evolve.genetic.draft import Draft
 from evolve.genetic.operators import OPERATORS, WEIGHTS
+from evolve.genetic.simplify import shrink
 from evolve.genetic.source import Source, read
 from evolve.genetic.task import Task
-from evolve.proposers.base import Proposer
+from evolve.genetic.tuning import tune
+from evolve.proposers.base import SIMPLIFICATION, TUNING, Proposer
 from evolve.records import Candidate, Proposal, Sample
+from evolve.settings import GeneticSettings
 
 MAX_GROWTH = 400  # nodes that a program may have over the largest seed
 ATTEMPTS = 12
+TUNING_WEIGHT = 14.0  # prior weight of tuning beside those of the operators
 CHAIN = (0.72, 0.2, 0.08)  # chances of one, two, three operators in sequence
 ROOMY = 80  # nodes from which on a function that grows is given up more and more often
 CACHE = 512  # parsed programs that are kept
@@ -33,9 +38,15 @@ class GeneticProposer(Proposer):
     """Proposes children of a parent by one to three operators, drawn by the chances that the sample gives them."""
 
     name = "genetic"
-    arms = WEIGHTS
 
-    def __init__(self, entry: str, program: str, imports: Sequence[str], seeds: Sequence[Candidate]) -> None:
+    def __init__(
+        self,
+        entry: str,
+        program: str,
+        imports: Sequence[str],
+        seeds: Sequence[Candidate],
+        settings: GeneticSettings | None = None,
+    ) -> None:
         """
         Args:
             entry: name of the function that a program must define.
@@ -46,6 +57,9 @@ class GeneticProposer(Proposer):
         Raises:
             ProgramError: a seed does not parse.
         """
+        self.settings = settings or GeneticSettings()
+        tuning = {TUNING: TUNING_WEIGHT} if self.settings.tuning else {}
+        self.arms: Mapping[str, float] = {**WEIGHTS, **tuning}
         self.entry = entry
         self.program = program
         self.imports = tuple(imports)
@@ -63,17 +77,47 @@ class GeneticProposer(Proposer):
             return Proposal(number, "none", (parent.id,), None, str(error))
         breeding = _distinct([*others])
         donors = _distinct([*breeding, *self._seeds])
+        if rng.random() < self.settings.simplification:
+            simpler = self._simplified(
+                Task(Draft(source, self.imports), donors, len(breeding), rng), parent, number
+            )
+            if simpler is not None:
+                return simpler
         shares = sample.shares or self.arms
+        if rng.random() * sum(shares.values()) < shares.get(TUNING, 0.0):
+            tuned = self._tuned(sample, number)
+            if tuned is not None:
+                return tuned
+        varying = {name: share for name, share in shares.items() if name in OPERATORS}
         reason = "no operator found anything to change"
         for _ in range(ATTEMPTS):
             draft = Draft(source, self.imports)
-            operators, note = _vary(Task(draft, donors, len(breeding), rng), shares)
+            operators, note = _vary(Task(draft, donors, len(breeding), rng), varying, sample.width)
             if not operators:
                 continue
             reason = self._fault(draft.source, source)
             if not reason:
-                return self._proposal(draft.source, sample, number, operators, note)
+                return self._proposal(draft.source, parent, number, operators, note)
         return Proposal(number, "none", (parent.id,), None, reason)
+
+    def _tuned(self, sample: Sample, number: int) -> Proposal | None:
+        """A child of the best member at hand whose numbers are not tuned yet, by the next step of its tuning."""
+        members = (sample.parent, *sample.inspirations)
+        for member in sorted(members, key=lambda member: -member.score):
+            parent = member.candidate
+            draft = Draft(self._source(parent), self.imports)
+            note = tune(draft, sample.tuned.get(parent.id, 0), parent.note)
+            if note and draft.commit():
+                return self._proposal(draft.source, parent, number, [TUNING], note)
+        return None
+
+    def _simplified(self, task: Task, parent: Candidate, number: int) -> Proposal | None:
+        for _ in range(ATTEMPTS):
+            note = shrink(task)
+            if note and self.entry in task.source.functions:
+                return self._proposal(task.source, parent, number, [SIMPLIFICATION], note)
+            task = replace(task, draft=Draft(self._source(parent), self.imports))
+        return None
 
     def _fault(self, child: Source, parent: Source) -> str:
         """Why a child is not worth a proposal; "" if it is."""
@@ -86,9 +130,9 @@ class GeneticProposer(Proposer):
         return ""
 
     def _proposal(
-        self, child: Source, sample: Sample, number: int, operators: list[str], note: str
+        self, child: Source, parent: Candidate, number: int, operators: list[str], note: str
     ) -> Proposal:
-        parent, text = sample.parent.candidate, child.text
+        text = child.text
         operator = operators[0] if len(set(operators)) == 1 else SEPARATOR.join(operators)
         identity = hashlib.sha256(f"{self.program}\0{text}\0".encode()).hexdigest()[:16]
         self._children[identity] = child
@@ -114,11 +158,11 @@ def _distinct(sources: Sequence[Source]) -> tuple[Source, ...]:
     return tuple({source.text: source for source in sources}.values())
 
 
-def _vary(task: Task, shares: Mapping[str, float]) -> tuple[list[str], str]:
-    """Apply one to three operators to a draft; the names of those that did something, and their notes."""
+def _vary(task: Task, shares: Mapping[str, float], width: int) -> tuple[list[str], str]:
+    """Apply one to three operators to a draft, `width` times over; which did something, and their notes."""
     done: list[str] = []
     notes: list[str] = []
-    for _ in range(task.rng.choices((1, 2, 3), CHAIN)[0]):
+    for _ in range(sum(task.rng.choices((1, 2, 3), CHAIN)[0] for _ in range(width))):
         name = task.rng.choices(list(shares), list(shares.values()))[0]
         note = OPERATORS[name](task)
         if note and task.rng.random() >= _crowding(task.draft) and task.draft.commit():

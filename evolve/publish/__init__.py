@@ -6,7 +6,7 @@ import json
 import keyword
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from evolve.problem import Problem
 from evolve.publish import package, proof, sample, source, words
 from evolve.publish.holdout import Holdout, Rival
 from evolve.publish.proof import Case
+from evolve.publish.review import Review
 from evolve.records import Candidate, Split, Status
 from evolve.run import SETTINGS_FILE
 
@@ -73,7 +74,12 @@ class Published:
 
 
 def publish(
-    folder: Path, identity: str | None, destination: Path, name: str | None = None, again: bool = False
+    folder: Path,
+    identity: str | None,
+    destination: Path,
+    name: str | None = None,
+    again: bool = False,
+    review: Review | None = None,
 ) -> Published:
     """Write a package from a run's champion, or from another candidate of it.
 
@@ -85,6 +91,7 @@ def publish(
         destination: the package's folder; new or empty.
         name: of the module; by default the problem's name and `_heuristic`.
         again: open the holdout although it was opened for another candidate; the proof counts it.
+        review: what a reviewer said about this candidate, for the proof.
 
     Raises:
         UsageError: destination or name cannot be used.
@@ -93,7 +100,7 @@ def publish(
         EvaluatorError, JailError: the holdout cannot be measured.
     """
     with _claimed(folder) as journal, Lineage(journal) as lineage:
-        case = _case(folder, journal, lineage, identity, name)
+        case = replace(_case(folder, journal, lineage, identity, name), review=review)
         case.problem.check_disjoint()
         package.check_evaluator(case)
         chosen = sample.choose(case.instances)
@@ -115,11 +122,11 @@ def _claimed(folder: Path) -> Journal:
 
 
 def _case(folder: Path, journal: Journal, lineage: Lineage, identity: str | None, name: str | None) -> Case:
-    the_problem = problem.load(journal.meta("folder"))
+    the_problem = problem.load(journal.meta("folder"), journal.meta("data"))
     if the_problem.digest != journal.meta("digest"):
         raise PublishError(
-            f"{folder}: the problem {the_problem.folder} has changed since this run (instances, evaluator or "
-            f"limits); its scores prove nothing now: search again"
+            f"{folder}: the problem {the_problem.folder} has changed since this run (instances, data, evaluator "
+            f"or limits); its scores prove nothing now: search again"
         )
     the_settings = settings.load(folder / SETTINGS_FILE)
     founders = [seed.id for seed in problem.select_seeds(the_problem, the_settings.seeds).values()]

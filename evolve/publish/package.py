@@ -78,6 +78,7 @@ def write(
     }
     if case.problem.spec.harness:
         files["tests/harness.py"] = case.problem.harness
+    files |= {f"tests/{name}.py": text for name, text in case.problem.libraries.items()}
     # behind a harness, an instance's arguments are not those of the function
     stub = "" if case.problem.spec.harness else source.stub(text, function, example)
     if stub:
@@ -110,6 +111,8 @@ def _template(name: str) -> str:
 
 def _pyproject(case: Case, text: str) -> str:
     needed = sorted(REQUIREMENTS.get(name, name) for name in source.modules(text))
+    libraries = case.problem.libraries.values()
+    tested = {"numpy"}.union(*map(source.modules, libraries)) - case.problem.libraries.keys()
     project = {
         "name": case.module.replace("_", "-"),
         "version": VERSION,
@@ -119,7 +122,9 @@ def _pyproject(case: Case, text: str) -> str:
         "license-files": ["LICENSE"],
         "requires-python": ">=3.11",
         "dependencies": needed,
-        "optional-dependencies": {"test": [REQUIREMENTS["numpy"], "pytest>=8"]},
+        "optional-dependencies": {
+            "test": [*sorted(REQUIREMENTS.get(name, name) for name in tested), "pytest>=8"]
+        },
     }
     wheel = {"packages": [f"src/{case.module}"], "force-include": {"PROOF.json": f"{case.module}/PROOF.json"}}
     return tomli_w.dumps(

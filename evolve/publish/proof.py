@@ -14,12 +14,13 @@ from evolve.journal import Journal
 from evolve.lineage import Lineage
 from evolve.problem import Problem
 from evolve.publish.holdout import Measured, Rival
+from evolve.publish.review import Review
 from evolve.records import Candidate, Evaluation, Instance, Split
 from evolve.settings import Settings
 from evolve.statistics import Interval, bootstrap_mean, finite, paired_bootstrap
 
 FORMAT = 1
-PRIVATE = {"problem", "mlflow"}  # settings that name places on this machine
+PRIVATE = {"problem", "data", "mlflow"}  # settings that name places on this machine
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Case:
     lineage: Lineage
     candidate: Candidate
     module: str
+    review: Review | None = None
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -61,6 +63,7 @@ def facts(case: Case, measured: Measured) -> dict[str, Any]:
             "train": _stored(case, Split.TRAIN),
             "validation": _stored(case, Split.VALIDATION),
             "promotion": _promotion(case),
+            "review": {"verdict": case.review.verdict, "reason": case.review.reason} if case.review else None,
             "search": _search(case),
             "lineage": [asdict(node) for node in case.lineage.line(case.candidate.id)],
         }
@@ -91,6 +94,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
         "title": spec.title,
         "version": spec.version,
         "digest": problem.digest,
+        "data": {"name": problem.data.path.name, "digest": problem.data.digest} if problem.data else None,
         "objective": msgspec.to_builtins(spec.objective),
         "score": {
             "zero": f"the program '{spec.score.baseline}'",

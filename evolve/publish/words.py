@@ -265,6 +265,8 @@ def _conditions(proof: Facts) -> Iterable[list[object]]:
                 f"{figures['score']:.5f} over {figures['instances']} instances",
             ]
     yield ["promotion", _promoted(proof["promotion"])]
+    if review := proof["review"]:
+        yield ["review", f"{review['verdict']}{': ' if review['reason'] else ''}{review['reason']}"]
     yield ["search", f"seed {search['seed']}, {search['elapsed_s']:.0f} s, started {search['started']}"]
     yield ["versions of the search", _versions(search["versions"])]
     opening = _opening(proof)

@@ -7,7 +7,7 @@ import pytest
 
 from evolve.archives.base import Archive
 from evolve.program import make_candidate
-from evolve.records import Candidate, Evaluation, Member, Outcome, Split, Status
+from evolve.records import Candidate, Evaluation, Intervention, Member, Outcome, Split, Status
 
 
 def member(number: int, scores: tuple[float, ...], status: Status = Status.OK) -> Member:
@@ -24,6 +24,16 @@ def member(number: int, scores: tuple[float, ...], status: Status = Status.OK) -
 def crowd(count: int, seed: int = 0) -> list[Member]:
     rng = np.random.default_rng(seed)
     return [member(number, tuple(rng.random(3))) for number in range(1, count + 1)]
+
+
+def proposed(archive: Archive, number: int) -> list[Intervention]:
+    """Proposal `number` was made: what a search does then."""
+    archive.advance(number)
+    steps = []
+    while (step := archive.remedy(number)) is not None:
+        archive.apply(step)
+        steps.append(step)
+    return steps
 
 
 class ArchiveContract:
@@ -59,6 +69,20 @@ class ArchiveContract:
             assert best not in left
             assert archive.best is max(left, key=lambda each: each.score, default=None)
 
+    def test_a_member_that_supersedes_another_has_its_place_also_as_the_best(self) -> None:
+        archive = self.make()
+        for each in crowd(40):
+            archive.add(each)
+        best = archive.best
+        assert best is not None
+        count = len(archive)
+        heir = member(99, best.evaluation.scores)
+        placement = archive.supersede(best.candidate.id, heir)
+        assert (placement.outcome, placement.replaced) == (Outcome.IMPROVED, best.candidate.id)
+        assert archive.best is heir
+        assert best not in list(archive.members())
+        assert len(archive) == count
+
     def test_a_placement_says_what_happened(self) -> None:
         archive = self.make()
         for each in crowd(200):
@@ -76,8 +100,7 @@ class ArchiveContract:
             two.add(each)
         for number in range(51, 400):
             assert one.sample(number, random.Random(number)) == two.sample(number, random.Random(number))
-            one.advance(number)
-            two.advance(number)
+            assert proposed(one, number) == proposed(two, number)
 
     def test_sampling_changes_nothing(self) -> None:
         archive = self.make()
@@ -109,10 +132,37 @@ class ArchiveContract:
             archive.add(each)
         best = max(members, key=lambda each: each.score)
         for number in range(61, 600):
-            archive.advance(number)
+            proposed(archive, number)
             assert archive.sample(number, random.Random(number)).parent in list(archive.members())
         assert archive.best is best
         assert best in list(archive.members())
+
+    def test_what_an_archive_did_can_be_done_again_from_the_steps_alone(self) -> None:
+        live, replayed = self.make(), self.make()
+        members = crowd(60)
+        for archive in (live, replayed):
+            archive.found(members[:5])
+            for each in members[5:]:
+                archive.add(each)
+        for number in range(61, 400):
+            steps = proposed(live, number)
+            replayed.advance(number)
+            for step in steps:
+                replayed.apply(step)
+            assert list(live.members()) == list(replayed.members())
+            assert live.sample(number, random.Random(number)) == replayed.sample(
+                number, random.Random(number)
+            )
+
+    def test_asking_for_a_remedy_changes_nothing(self) -> None:
+        archive = self.make()
+        archive.found(crowd(5))
+        for number in range(6, 200):
+            archive.advance(number)
+            before = list(archive.members())
+            assert archive.remedy(number) == archive.remedy(number)
+            assert archive.spread(number) == archive.spread(number)
+            assert list(archive.members()) == before
 
     def test_no_member_is_listed_twice(self) -> None:
         archive = self.make()

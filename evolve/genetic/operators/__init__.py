@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from evolve.genetic.operators import crossover, expressions, functions, statements
+from evolve.genetic.operators import crossover, expressions, functions, statements, structure
 from evolve.genetic.task import Task
 
 Operator = Callable[[Task], str]
@@ -38,6 +38,9 @@ OPERATORS: Mapping[str, Operator] = {
     "change bound": statements.change_bound,
     "new local": statements.new_local,
     "rearrange answer": statements.apply_at_statement,
+    "replace key": structure.replace_key,
+    "replace loop body": structure.replace_loop_body,
+    "extract helper": structure.extract_helper,
 }
 
 WEIGHTS: Mapping[str, float] = {
@@ -68,4 +71,7 @@ WEIGHTS: Mapping[str, float] = {
     "change bound": 1,
     "new local": 3,
     "rearrange answer": 0.5,
+    "replace key": 4,
+    "replace loop body": 0.7,
+    "extract helper": 3,
 }

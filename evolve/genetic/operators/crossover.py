@@ -24,7 +24,7 @@ def cross_subtree(task: Task) -> str:
     if place is None or donor is None:
         return ""
     wanted = place.seen.type
-    pieces = [(f, s) for f in _donor_functions(donor, place.function) for s in _pieces(donor, f, wanted)]
+    pieces = [(f, s) for f in donor_functions(donor, place.function) for s in _pieces(donor, f, wanted)]
     if not pieces:
         return ""
     _, piece = task.rng.choice(pieces)
@@ -32,7 +32,7 @@ def cross_subtree(task: Task) -> str:
     return "" if new is None else put(place, new)
 
 
-def _donor_functions(donor: Source, like: str) -> list[str]:
+def donor_functions(donor: Source, like: str) -> list[str]:
     """The function of the same name, if there is one; else all."""
     return [like] if like in donor.functions else list(donor.functions)
 
@@ -99,12 +99,12 @@ def cross_block(task: Task) -> str:
         return ""
     function, slot = target
     pieces = [
-        (f, s) for f in _donor_functions(donor, function) for s in donor.analysis(f).slots if _movable(s)
+        (f, s) for f in donor_functions(donor, function) for s in donor.analysis(f).slots if _movable(s)
     ]
     if not pieces:
         return ""
     source, piece = task.rng.choice(pieces)
-    new = _transplanted_statement(task, donor, piece, slot.scope)
+    new = transplanted_statement(task, donor, piece, slot.scope)
     if new is None:
         return ""
     replace = task.rng.random() < 0.5 and type(slot.node) is type(new)
@@ -118,7 +118,7 @@ def _movable(slot: Slot) -> bool:
     )
 
 
-def _transplanted_statement(task: Task, donor: Source, piece: Slot, scope: Scope) -> ast.stmt | None:
+def transplanted_statement(task: Task, donor: Source, piece: Slot, scope: Scope) -> ast.stmt | None:
     new = clone(piece.node)
     if any(isinstance(node, (ast.Return, ast.Break, ast.Continue)) for node in ast.walk(new)):
         return None

@@ -77,7 +77,7 @@ def tweak_constant(task: Task) -> str:
         return ""
     old = literal(place.seen.node)
     assert old is not None
-    whole = isinstance(old, int) and not _may_be_fractional(place.seen, task.analysis(place.function))
+    whole = isinstance(old, int) and not may_be_fractional(place.seen, task.analysis(place.function))
     new = _stepped(task, int(old)) if whole else _scaled(task, float(old))
     if new == old:
         return ""
@@ -100,7 +100,7 @@ def _scaled(task: Task, old: float) -> float | int:
     return round_off(old * math.exp(task.rng.gauss(0.0, spread)))
 
 
-def _may_be_fractional(site: Site, analysis: Analysis) -> bool:
+def may_be_fractional(site: Site, analysis: Analysis) -> bool:
     """Whether a fraction can stand for a whole number: in arithmetic whose result is not a whole number."""
     if site.role != "value":
         return False
@@ -221,14 +221,14 @@ def insert_term(task: Task) -> str:
     form = rng.choices(list(TERM_FORMS), list(TERM_FORMS.values()))[0]
     if kind.kind == "vector" and not grower.numpy and form in ("max", "min", "choice"):
         return ""
-    return put(place, _combined(grower, kind, form, old))
+    return put(place, combined(grower, kind, form, old))
 
 
 def _must_be_whole(site: Site) -> bool:
     return site.role in ("assign", "return", "call") or not isinstance(site.holder, (ast.BinOp, ast.Compare))
 
 
-def _combined(grower: Grower, kind: Type, form: str, old: ast.expr) -> ast.expr:
+def combined(grower: Grower, kind: Type, form: str, old: ast.expr) -> ast.expr:
     """The old expression, of type `kind`, and a new term; numpy is at hand if a form of arrays needs it."""
     array, rng = kind.kind == "vector", grower.rng
     term = (

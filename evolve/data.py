@@ -1,0 +1,50 @@
+"""Real data in place of a problem's generator: the file or folder that --data names, and a digest of its content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from evolve.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where instances come from. path: absolute. digest: of all that is there, so that a change of it shows."""
+
+    path: Path
+    digest: str
+
+
+def read(name: str | Path) -> Data:
+    """The data at a path; of a folder all files below it, those with a name that begins with a dot left out.
+
+    Raises:
+        UsageError: nothing is there, or it cannot be read.
+    """
+    path = Path(name).resolve()
+    if not path.exists():
+        raise UsageError(f"--data {name}: no such file or folder")
+    files = list(_files(path))
+    if not files:
+        raise UsageError(f"--data {name}: the folder holds no file")
+    digest = hashlib.sha256()
+    try:
+        for file in files:
+            with file.open("rb") as opened:
+                content = hashlib.file_digest(opened, "sha256").digest()
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0" + content)
+    except OSError as error:
+        raise UsageError(f"--data {name}: {error.filename} cannot be read: {error.strerror}") from None
+    return Data(path, digest.hexdigest()[:16])
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    for below in sorted(path.rglob("*")):
+        if below.is_file() and not any(part.startswith(".") for part in below.relative_to(path).parts):
+            yield below

@@ -1,0 +1,71 @@
+"""Descriptions of nested runs: where a candidate comes from and what came of it, as links that the UI follows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from evolve.observers.mlflow_store import Nested
+from evolve.records import Candidate
+
+LINKED = 40  # children named in a description; the tag `parents` finds the others
+_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&$])")
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+@dataclass
+class Family:
+    """Who descends from whom among the candidates that have a nested run. experiment: of the runs."""
+
+    experiment: str
+    _names: dict[str, str] = field(default_factory=dict)
+    _parents: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _children: dict[str, list[str]] = field(default_factory=dict)
+    _stale: dict[str, None] = field(default_factory=dict)
+
+    def born(self, candidate: Candidate, name: str) -> None:
+        """Take note of a candidate that has a nested run."""
+        if candidate.id in self._names:
+            return
+        self._names[candidate.id] = name
+        self._parents[candidate.id] = candidate.parents
+        for parent in dict.fromkeys(candidate.parents):
+            self._children.setdefault(parent, []).append(candidate.id)
+            self._stale[parent] = None
+
+    def grown(self, nested: Mapping[str, Nested]) -> Iterator[tuple[str, int]]:
+        """Candidates with more children than their descriptions name, and how many, since the last call."""
+        stale, self._stale = self._stale, {}
+        for identity in stale:
+            count = len(self._children[identity])
+            if identity in nested and count > nested[identity].children:
+                yield identity, count
+
+    def describe(self, identity: str, nested: Mapping[str, Nested]) -> str:
+        """The description, in Markdown."""
+        parents = [self.link(parent, nested) for parent in dict.fromkeys(self._parents[identity])]
+        children = self._children.get(identity, [])
+        lines = [f"**{escaped(self._names[identity])}**"]
+        if parents:
+            lines.append(f"{'Parents' if len(parents) > 1 else 'Parent'}: {', '.join(parents)}")
+        if children:
+            listed = ", ".join(self.link(child, nested) for child in children[:LINKED])
+            more = f" and {len(children) - LINKED} more" if len(children) > LINKED else ""
+            lines.append(f"{len(children)} {'children' if len(children) > 1 else 'child'}: {listed}{more}")
+        lines.append(
+            "Artifacts: `diff.html` to the parent, `diff_to_best_seed.html`, the program, its feedback."
+        )
+        return "\n\n".join(lines)
+
+    def link(self, identity: str, nested: Mapping[str, Nested]) -> str:
+        """A link to a candidate's run; its name alone if it has none."""
+        name = escaped(self._names.get(identity, identity))
+        if identity not in nested:
+            return name
+        return f"[{name}](#/experiments/{self.experiment}/runs/{nested[identity].run})"
+
+
+def escaped(text: str) -> str:
+    """Text as Markdown that shows it literally; it may come from a candidate."""
+    return _MARKUP.sub(r"\\\1", _UNSEEN.sub(" ", text))

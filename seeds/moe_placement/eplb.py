@@ -1,0 +1,112 @@
+"""EPLB: groups to nodes, replicas to the largest load a replica, replicas to GPUs; each greedily, largest first.
+
+DeepSeek-AI (2025), "Expert Parallelism Load Balancer", as described with "DeepSeek-V3 Technical Report" (2024),
+section 3.4: hierarchical where groups have to stay on a node, else global, over the mean load of the windows.
+"""
+
+import numpy as np
+
+
+def forecast(last: np.ndarray, before: np.ndarray, mean: np.ndarray, peak: np.ndarray) -> np.ndarray:
+    """Expected tokens from those of the last window, the one before it, the mean and the peak of all windows."""
+    return mean
+
+
+def cost(total: np.ndarray, weight: np.ndarray, home: np.ndarray, twin: np.ndarray) -> np.ndarray:
+    """Rates the bins for an item of this weight, given their totals; home: 1 where it was before; twin: 1 where a
+    replica of the same expert is by now. The smallest takes it."""
+    return total
+
+
+def need(weight: np.ndarray, copies: np.ndarray) -> np.ndarray:
+    """Rates the experts for one more replica; the largest gets it."""
+    return weight / copies
+
+
+def assign(weight: np.ndarray, name: np.ndarray, home: np.ndarray) -> np.ndarray:
+    """The bin of each item, (rows, items): heavy items first, each to the bin of smallest cost that has room.
+
+    weight: (rows, items). name: (rows, items), what the item is a replica of. home: (rows, bins, names).
+    """
+    rows, items = weight.shape
+    bins = home.shape[1]
+    each = np.arange(rows)
+    order = np.argsort(-weight, axis=1, kind="stable")
+    weight = np.take_along_axis(weight, order, axis=1)[:, :, None]
+    name = np.take_along_axis(name, order, axis=1)
+    homes = home[each[:, None], :, name]
+    twin = np.zeros(home.shape)
+    total = np.zeros((rows, bins))
+    room = np.full((rows, bins), items // bins)
+    found = np.empty((rows, items), np.int64)
+    for step in range(items):
+        same = name[:, step]
+        rating = cost(total, weight[:, step], homes[:, step], twin[each, :, same])
+        chosen = np.where(room > 0, rating, np.inf).argmin(axis=1)
+        found[:, step] = chosen
+        total[each, chosen] += weight[:, step, 0]
+        room[each, chosen] -= 1
+        twin[each, chosen, same] = 1.0
+    bins_of = np.empty((rows, items), np.int64)
+    np.put_along_axis(bins_of, order, found, axis=1)
+    return bins_of
+
+
+def resident(previous: np.ndarray, bins: int, names: int) -> np.ndarray:
+    """1 where a bin held a name before, (rows, bins, names). previous: (rows, slots), in the order of the bins."""
+    rows, slots = previous.shape
+    held = np.zeros((rows, bins, names))
+    held[np.arange(rows)[:, None], np.arange(slots) // (slots // bins), previous] = 1.0
+    return held
+
+
+def by_node(expected: np.ndarray, groups: int, nodes: int, previous: np.ndarray) -> np.ndarray:
+    """Deals whole groups to nodes by their load: the experts of each node, (layers * nodes, experts / nodes)."""
+    layers, experts = expected.shape
+    size = experts // groups
+    share = expected.reshape(layers, groups, size).sum(axis=2)
+    name = np.broadcast_to(np.arange(groups), (layers, groups))
+    node = assign(share, name, resident(previous // size, nodes, groups))
+    dealt = np.argsort(node, axis=1, kind="stable").reshape(layers * nodes, -1)
+    return (dealt[:, :, None] * size + np.arange(size)).reshape(layers * nodes, -1)
+
+
+def replicate(weight: np.ndarray, slots: int) -> np.ndarray:
+    """Number of replicas of each expert, (rows, experts): one each, then to the greatest need."""
+    copies = np.ones(weight.shape)
+    each = np.arange(len(weight))
+    for _ in range(slots - weight.shape[1]):
+        copies[each, need(weight, copies).argmax(axis=1)] += 1.0
+    return copies
+
+
+def unroll(copies: np.ndarray, slots: int) -> np.ndarray:
+    """The expert of each replica, (rows, slots)."""
+    rows, experts = copies.shape
+    every = np.tile(np.arange(experts), rows)
+    return np.repeat(every, copies.astype(np.int64).ravel()).reshape(rows, slots)
+
+
+def pack(weight: np.ndarray, copies: np.ndarray, home: np.ndarray, slots: int) -> np.ndarray:
+    """The expert in each slot, (rows, slots), in the order of the GPUs. home: (rows, gpus, experts)."""
+    name = unroll(copies, slots)
+    gpu = assign(np.take_along_axis(weight / copies, name, axis=1), name, home)
+    return np.take_along_axis(name, np.argsort(gpu, axis=1, kind="stable"), axis=1)
+
+
+def place(
+    load: np.ndarray, slots: int, groups: int, nodes: int, gpus: int, previous: np.ndarray
+) -> np.ndarray:
+    """The expert in each slot, (layers, slots). load: (windows, layers, experts); previous: (layers, slots).
+
+    Groups are dealt to nodes first; then each node of each layer is a row of its own.
+    """
+    expected = forecast(load[-1] + 0.0, load[-2] + 0.0, load.mean(axis=0), load.max(axis=0) + 0.0)
+    layers, experts = expected.shape
+    local = by_node(expected, groups, nodes, previous)
+    weight = np.take_along_axis(np.repeat(expected, nodes, axis=0), local, axis=1)
+    held = resident(previous.reshape(layers * nodes, -1), gpus // nodes, experts)
+    home = np.take_along_axis(held, local[:, None, :], axis=2)
+    copies = replicate(weight, slots // nodes)
+    filled = pack(weight, copies, home, slots // nodes)
+    return np.take_along_axis(local, filled, axis=1).reshape(layers, slots)

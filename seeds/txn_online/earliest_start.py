@@ -1,0 +1,15 @@
+"""Earliest start: the pending transaction that could begin first goes; ties: the one that waits longest."""
+
+import numpy as np
+
+
+def rating(start: np.ndarray, length: np.ndarray, age: np.ndarray, span: int) -> np.ndarray:
+    """What each pending transaction is worth, shape (m,); the smallest goes."""
+    return start
+
+
+def next(
+    keys: np.ndarray, writes: np.ndarray, start: np.ndarray, length: np.ndarray, age: np.ndarray, span: int
+) -> int:
+    """The pending transaction to admit; see statement.md for the arguments."""
+    return int(np.argmin(rating(start, length, age, span)))
