@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from evolve.account import print_account
 from evolve.effects import COST_UNITS, operator_facts, operator_table
 from evolve.evaluate import Evaluator
 from evolve.problem import Problem
@@ -244,6 +245,7 @@ def result_facts(problem: Problem, result: Result, rows: Sequence[Row]) -> dict[
         "stopped": str(result.stopped),
         "duplicates": {"source": result.repeats.source, "decisions": result.repeats.decisions},
         "cache": {"hits": result.repeats.cache, "fault": result.cache_fault},
+        "models": result.account.facts() if result.account else None,
         "impossible": [
             {
                 "candidate": each.candidate,
@@ -269,8 +271,12 @@ def print_result(
     console.print(f"Not run: {repeats_text(result.repeats)}.", highlight=False, soft_wrap=True)
     if result.cache_fault:
         console.print(Text(f"Warning: {result.cache_fault}.", style="yellow"), soft_wrap=True)
+    if result.silence:
+        console.print(Text(f"Warning: no model answers: {result.silence}.", style="yellow"), soft_wrap=True)
     console.print(render(problem, rows, [Split.TRAIN, Split.VALIDATION]))
     console.print(_claim(search, rows))
+    if result.account:
+        print_account(result.account, console)
     arms = search.credits.bandit.table()
     if arms and result.evaluations > len(search.founders):
         console.print(operator_table(operator_facts(arms), COST_UNITS[search.settings.bandit.cost]))

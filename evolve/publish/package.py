@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import tomli_w
 
 from evolve.errors import PublishError, UsageError
+from evolve.program import normalise, parse, unified_diff
 from evolve.publish import source, words
 from evolve.publish.holdout import Measured
 from evolve.publish.proof import Case
@@ -23,7 +24,6 @@ from evolve.records import Split
 
 TEMPLATES = Path(__file__).parent.parent / "templates" / "package"
 REQUIREMENTS = {"numpy": "numpy>=1.26"}
-VERSION = "0.1.0"
 
 
 @contextmanager
@@ -67,6 +67,7 @@ def write(
         source.relative(text, programs), function, words.about_module(proof), words.about_function(proof)
     )
     example = case.problem.example(case.instances[next(iter(sample))])
+    diff = _diff(case)
     digest = hashlib.sha256(module.encode()).hexdigest()
     digests = {name: hashlib.sha256(content.encode()).hexdigest() for name, content in others.items()}
     proof = {
@@ -77,7 +78,7 @@ def write(
     cases = [json.dumps({**encoded, "objective": objectives[index]}) for index, encoded in sample.items()]
     files = {
         "pyproject.toml": _pyproject(case),
-        "README.md": words.readme(proof, example),
+        "README.md": words.readme(proof, example, diff),
         "LICENSE": _template("LICENSE"),
         "PROOF.json": json.dumps(proof, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         f"src/{case.module}/__init__.py": _init(case, proof),
@@ -91,6 +92,8 @@ def write(
     files |= {f"src/{case.module}/{name}": content for name, content in others.items()}
     if case.problem.spec.harness:
         files["tests/harness.py"] = case.problem.harness
+    if diff:
+        files["seed.diff"] = diff
     files |= {f"tests/{name}.py": text for name, text in case.problem.libraries.items()}
     # behind a harness, an instance's arguments are not those of the function
     stub = "" if case.problem.spec.harness else source.stub(text, function, example)
@@ -103,6 +106,19 @@ def write(
     return proof
 
 
+def _diff(case: Case) -> str:
+    """From the seed to the program, unified, both without comments, docstrings and layout; "" for a seed itself."""
+    line = case.lineage.line(case.candidate.id)
+    if len(line) < 2:
+        return ""
+    seed = case.journal.candidate(line[0].id)
+    return unified_diff(_bare(seed.files), _bare(case.candidate.files)) + "\n"
+
+
+def _bare(files: Mapping[str, str]) -> dict[str, str]:
+    return {name: normalise(parse(text, name)) for name, text in files.items()}
+
+
 def check_evaluator(case: Case) -> None:
     """The evaluator goes into the package, so it may need nothing but numpy.
 
@@ -110,11 +126,12 @@ def check_evaluator(case: Case) -> None:
         PublishError: naming what else it imports.
     """
     path = case.problem.folder / case.problem.spec.evaluator
-    foreign = source.modules(path.read_text("utf-8")) - {"numpy"}
+    foreign = source.modules(path.read_text("utf-8"), optional=False) - {"numpy"}
     if foreign:
         raise PublishError(
             f"{path} imports {', '.join(sorted(foreign))}; the package carries a copy of the evaluator, "
-            f"which may import numpy and the standard library only"
+            f"which may import numpy and the standard library only, "
+            f"and other modules where it goes on without them (try, except ImportError)"
         )
 
 
@@ -128,7 +145,7 @@ def _pyproject(case: Case) -> str:
     tested = {"numpy"}.union(*map(source.modules, libraries)) - case.problem.libraries.keys()
     project = {
         "name": case.module.replace("_", "-"),
-        "version": VERSION,
+        "version": case.version,
         "description": f"{case.problem.spec.title}: a heuristic with its proof",
         "readme": "README.md",
         "license": "Apache-2.0",
@@ -154,7 +171,7 @@ def _pyproject(case: Case) -> str:
 
 def _init(case: Case, proof: dict[str, Any]) -> str:
     function = case.problem.spec.entry.function
-    body = f'from .heuristic import {function}\n\n__all__ = ["{function}"]\n__version__ = "{VERSION}"\n'
+    body = f'from .heuristic import {function}\n\n__all__ = ["{function}"]\n__version__ = "{case.version}"\n'
     return source.document(body, "", words.about_package(proof), "")
 
 
