@@ -125,8 +125,8 @@ class _Table:
     def step(self, available: Bools, price: Floats, demand: Floats, move: float) -> Floats:
         """One tick earlier; the new costs to go of an idle job.
 
-        Between these two lines of reasoning nothing is lost: whatever runs may be stopped, kept, or started
-        anew, here or elsewhere, and each of the four is compared at every state.
+        Whatever runs may be kept, or stopped, or something started anew, here or elsewhere: at every state the
+        cheapest of these is taken.
         """
         paid = np.stack((np.where(available, price, np.inf), demand))  # (2, regions)
         kept = np.empty_like(self.running)

@@ -1,0 +1,45 @@
+"""Freeness: the most free memory per request, as if everything that waits were held already.
+
+Llumnix (Sun et al., OSDI'24) dispatches to the instance of the highest freeness; without its migration.
+"""
+
+import numpy as np
+
+
+def cost(
+    prompt: float,
+    predicted: float,
+    hit: np.ndarray,
+    running: np.ndarray,
+    waiting: np.ndarray,
+    queued: np.ndarray,
+    used: np.ndarray,
+    capacity: np.ndarray,
+    ahead: np.ndarray,
+    speed: np.ndarray,
+    sent: np.ndarray,
+) -> np.ndarray:
+    """What each instance costs this request, shape (k,); the smallest gets it."""
+    return (used + queued - capacity) / (running + waiting + 1.0)
+
+
+def route(
+    now: float,
+    prompt: float,
+    predicted: float,
+    root: int,
+    stem: int,
+    hit: np.ndarray,
+    running: np.ndarray,
+    waiting: np.ndarray,
+    queued: np.ndarray,
+    used: np.ndarray,
+    capacity: np.ndarray,
+    ahead: np.ndarray,
+    speed: np.ndarray,
+    sent: np.ndarray,
+) -> int:
+    """The number of the instance that serves the request; arrays have shape (k,)."""
+    return int(
+        np.argmin(cost(prompt, predicted, hit, running, waiting, queued, used, capacity, ahead, speed, sent))
+    )
