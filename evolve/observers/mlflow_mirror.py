@@ -39,8 +39,9 @@ from evolve.observers.mlflow_store import (
     Point,
     Store,
 )
+from evolve.observers.mlflow_traces import Traces, asked
 from evolve.publish.review import Review, keep
-from evolve.records import Candidate, Evaluation, Instance, Outcome, Placement, Promotion, Split
+from evolve.records import Candidate, Evaluation, Exchange, Instance, Outcome, Placement, Promotion, Split
 from evolve.report.programs import joined
 from evolve.yields import Yields
 
@@ -84,6 +85,7 @@ class Mirror:
         self._reviews = self._keep_reviews()
         self._family = Family(self.store.experiment)
         self._registry = Registry(self.store, self.journal, self._key, self._settings.jail.minimum)
+        self._traces = Traces(store_uri, self.store.experiment, self.parent, self._key)
         self._instances = self._grid()
         self._tally = Tally()
         self._yields = Yields()
@@ -198,6 +200,7 @@ class Mirror:
 
     def finish(self, ended: str) -> None:
         """Close the parent run. ended: why the search ended; "" if it was killed."""
+        self._traces.settle()
         self._draw({**self._tally.values(), **self._yielded()}, self._counted_at)
         marks = {"stopped": ended or "killed", **self._challenge()}
         self.store.log(self.parent, self._points, tags={**marks, **self._write_report()})
@@ -247,6 +250,9 @@ class Mirror:
         self._yields.take(entry.record)
         self._seeds.take(entry.record)
         match entry.record:
+            case Exchange():
+                self._tally.spent(entry.record.usage.total, entry.record.dollars)
+                self._traces.take(self.journal.request(entry.record.number), entry.record, self._ms(entry.at))
             case Evaluation():
                 self._evaluated(entry.record, entry.at, entry.seq)
             case Placed(candidate, placement):
@@ -280,13 +286,6 @@ class Mirror:
 
     # ---- nested runs
 
-    def _asked(self, candidate: Candidate) -> dict[str, str]:
-        """The prompt and the reply that a candidate came from; none where no model was asked."""
-        request, reply = self.journal.request(candidate.number), self.journal.reply(candidate.number)
-        if request is None or reply is None:
-            return {}
-        return {"prompt.md": f"{request.prompt.system}\n\n{request.prompt.user}", "reply.md": reply.reply}
-
     def _is_done(self, candidate: str) -> bool:
         return candidate in self._nested and self._nested[candidate].done
 
@@ -306,7 +305,7 @@ class Mirror:
             values |= {**train.values(), "cpu_s": train.cpu_s, "peak_mb": train.peak_mb}
         self.store.log(run.run, list(_points(values, self._ms(at), 0)))
         texts = {"feedback.txt": train.text if train else "", **self._diffs(candidate, train)}
-        self.store.write(run, {**candidate.files, **texts, **self._asked(candidate)})
+        self.store.write(run, {**candidate.files, **texts, **asked(self.journal, candidate)})
         self.store.end(run.run, self._ms(at))
         self._nested[identity] = replace(run, done=True)
 
