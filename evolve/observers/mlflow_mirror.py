@@ -23,7 +23,7 @@ from evolve.htmldiff import html_diff
 from evolve.journal import Entry, Journal, Placed
 from evolve.observers.mlflow import view_key
 from evolve.observers.mlflow_curves import Measured, Tally, metric
-from evolve.observers.mlflow_family import Family, escaped
+from evolve.observers.mlflow_family import Family, escaped, name_of, verdict
 from evolve.observers.mlflow_registry import Registry, Seeds
 from evolve.observers.mlflow_store import (
     CANDIDATE,
@@ -291,7 +291,7 @@ class Mirror:
 
     def _entered(self, identity: str, placement: Placement, at: float) -> None:
         candidate = self.journal.candidate(identity)
-        self._family.born(candidate, _name(candidate))
+        self._family.born(candidate, name_of(candidate))
         if not self._is_done(identity):
             self._write_candidate(candidate, placement, at)
 
@@ -312,7 +312,7 @@ class Mirror:
     def _open(self, candidate: Candidate, placement: Placement, train: Measured | None, at: float) -> Nested:
         # its duration in the UI is the CPU time of its evaluation
         began = self._ms(at - train.cpu_s if train else at)
-        return self.store.create(self._key, _name(candidate), began, self._marks(candidate, placement))
+        return self.store.create(self._key, name_of(candidate), began, self._marks(candidate, placement))
 
     def _marks(self, candidate: Candidate, placement: Placement) -> dict[str, str]:
         request = self.journal.request(candidate.number)
@@ -341,7 +341,7 @@ class Mirror:
         facts += [("parent", parent) for parent in candidate.parents]
         if train:
             facts.append(("on train", f"score {train.score:.6g}, objective {train.objective:.6g}"))
-        name, new = _name(candidate), joined(candidate.files)
+        name, new = name_of(candidate), joined(candidate.files)
         found = {"diff.html": html_diff(joined(old.files) if old else "", new, name, facts)}
         if candidate.parents and self._seeds.best:
             seed = self.journal.candidate(self._seeds.best)
@@ -362,11 +362,11 @@ class Mirror:
             return
         train = self._train.get(identity)
         texts = [measured.text for measured in (train, validation) if measured]
-        self.store.write(nested, {"feedback.txt": "\n".join([*texts, _verdict(promotion)])})
+        self.store.write(nested, {"feedback.txt": "\n".join([*texts, verdict(promotion)])})
         if promotion.promoted:
             self._crown(identity, nested)
         points = list(_points(validation.values(), self._ms(at), 0)) if validation else []
-        marks = {"champion": str(promotion.promoted).lower(), "verdict": _verdict(promotion), JUDGED: "true"}
+        marks = {"champion": str(promotion.promoted).lower(), "verdict": verdict(promotion), JUDGED: "true"}
         self.store.log(nested.run, points, tags=marks)
         self._nested[identity] = replace(nested, judged=True)
 
@@ -391,18 +391,3 @@ def _flat(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
 
 def _points(values: dict[str, float], time: int, step: int) -> Iterable[Point]:
     return ((name, value, time, step) for name, value in values.items() if math.isfinite(value))
-
-
-def _name(candidate: Candidate) -> str:
-    text = " ".join(f"{candidate.operator} {candidate.note}".split())
-    return f"#{candidate.number} {text}"[:80].rstrip()
-
-
-def _verdict(promotion: Promotion) -> str:
-    head = f"{'promoted' if promotion.promoted else 'not promoted'}: {promotion.reason}"
-    if not promotion.champion or not promotion.high:
-        return head
-    return (
-        f"{head}; difference {promotion.difference:+.6g} "
-        f"[{promotion.low:+.6g}, {promotion.high:+.6g}] at {promotion.confidence:.0%} to {promotion.champion}"
-    )
