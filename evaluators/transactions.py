@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Kernel = Callable[[Ints, Ints, Ints, Ints, Ints, Ints], int]
+FREE = -(10**6)  # how far apart transactions without a conflict have to start
 
 
 class Invalid(ValueError):
@@ -139,26 +140,28 @@ def simulate(instance: Instance, ask: Callable[..., object]) -> float:
     Whenever one is admitted, the next one of the batch arrives. With nothing to choose from, nobody is asked.
 
     Args:
-        ask: the policy, as `next(keys, writes, start, length, age, span)`; see statement.md.
+        ask: the policy, as `next(keys, writes, start, length, delay, age, span)`; see statement.md.
 
     Raises:
         Invalid: a decision is none of the pending transactions.
     """
-    desk = Desk(*(instance.facts[name] for name in ("first", "keys", "writes")))
-    waiting = list(range(min(int(instance.facts["window"]), len(desk.length))))
-    arrived = list(waiting)  # after how many admissions each came; those of the first window at once
-    arrived[:] = [0] * len(waiting)
+    desk, window = (
+        Desk(*(instance.facts[name] for name in ("first", "keys", "writes"))),
+        instance.facts["window"],
+    )
+    waiting: list[int] = []
+    arrived: list[int] = []  # after how many admissions each came
     for admitted in range(len(desk.length)):
+        for row in range(admitted + len(waiting), min(admitted + int(window), len(desk.length))):
+            desk.arrive(row, waiting)
+            waiting.append(row)
+            arrived.append(admitted)
         chosen = 0
         if len(waiting) > 1:
             age = admitted - np.array(arrived, np.int64)
             chosen = _index(ask(*desk.view(waiting), age, desk.span), len(waiting))
         desk.admit(waiting.pop(chosen))
         arrived.pop(chosen)
-        coming = admitted + 1 + len(waiting)
-        if coming < len(desk.length):
-            waiting.append(coming)
-            arrived.append(admitted + 1)
     return float(desk.span)
 
 
@@ -168,19 +171,39 @@ class Desk:
     def __init__(self, first: Ints, keys: Ints, writes: Ints) -> None:
         self.length = np.diff(first)
         self.span = 0
-        longest, count = int(self.length.max()), int(keys.max(initial=-1)) + 1
+        n, longest, count = len(self.length), int(self.length.max()), int(keys.max(initial=-1)) + 1
         self._offset = np.arange(longest)
+        self._end = (
+            self._offset[:, None] + 1 - self._offset
+        )  # of one operation, from the start of another's row
         inside = self._offset < self.length[:, None]
         self._keys = np.full(inside.shape, -1, np.int64)
         self._writes = np.zeros(inside.shape, np.int64)
         self._keys[inside], self._writes[inside] = keys, writes
+        self._apart = np.full((n, n), FREE, np.int64)
         # the last place belongs to key -1, which nobody waits for
         self._accessed, self._written = np.zeros((2, count + 1), np.int64)
 
-    def view(self, waiting: Sequence[int]) -> tuple[Ints, Ints, Ints, Ints]:
-        """Keys and writes, (w, longest), earliest starts and lengths, (w,), of some transactions."""
+    def arrive(self, row: int, waiting: Sequence[int]) -> None:
+        """Finds out how far apart a transaction and those that wait have to start, whichever of them is first."""
+        rows = np.array(waiting, np.int64)
+        same = (self._keys[rows][:, :, None] == self._keys[row]) & (self._keys[row] >= 0)
+        conflict = same & ((self._writes[rows][:, :, None] + self._writes[row]) > 0)
+        self._apart[rows, row] = np.where(conflict, self._end, FREE).max(axis=(1, 2))
+        self._apart[row, rows] = np.where(conflict, self._end.T, FREE).max(axis=(1, 2))
+
+    def view(self, waiting: Sequence[int]) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+        """Of some transactions: keys and writes, (w, longest); earliest starts, lengths and delays, (w,)."""
         rows = np.array(waiting)
-        return self._keys[rows], self._writes[rows], self._start(rows), self.length[rows]
+        start = self._start(rows)
+        later = start[:, None] + self._apart[rows[:, None], rows] - start
+        return (
+            self._keys[rows],
+            self._writes[rows],
+            start,
+            self.length[rows],
+            np.maximum(later, 0).sum(axis=1),
+        )
 
     def admit(self, row: int) -> None:
         """Starts a transaction as early as possible."""

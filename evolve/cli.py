@@ -18,6 +18,7 @@ from evolve import __version__
 from evolve.errors import (
     EvolveError,
     JournalError,
+    ModelError,
     ProblemError,
     ProgramError,
     SettingsError,
@@ -47,7 +48,14 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (UsageError, SettingsError, ProblemError, ProgramError, JournalError) as error:
+        except (
+            UsageError,
+            SettingsError,
+            ProblemError,
+            ProgramError,
+            JournalError,
+            ModelError,
+        ) as error:
             click.echo(f"evolve: {error}", err=True)
             ctx.exit(WRONG_USE)
         except EvolveError as error:
@@ -65,6 +73,20 @@ json_option = click.option(
 )
 
 
+model_option = click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME[=WEIGHT]",
+    help="A model to ask: openai:NAME, anthropic:NAME, or URL#NAME for any OpenAI-compatible server. Repeatable.",
+)
+price_option = click.option(
+    "--price",
+    "prices",
+    multiple=True,
+    metavar="NAME=IN/OUT",
+    help="What a model costs, in dollars per million tokens, if evolve does not know it.",
+)
 data_option = click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -95,22 +117,32 @@ def main() -> None:
 @_command(
     "evolve run problems/smtt\n"
     "evolve run smtt --seeds edd --seconds 300 --seed 2\n"
-    "evolve run smtt --evaluations 2000 --workers 1"
+    "evolve run smtt --evaluations 2000 --workers 1\n"
+    "evolve run smtt --model anthropic:claude-haiku-5-5 --dollars 1\n"
+    "evolve run smtt --model http://127.0.0.1:8000/v1#qwen3-coder --seconds 600"
 )
 @click.argument("problem")
 @click.option(
     "--proposer",
     default=None,
-    help="Who writes candidates: genetic (built in, needs no key). [default: genetic]",
+    help="Who writes candidates: genetic (built in, needs no key), llm (language models), replay (replies of "
+    "another run), manual (you, through files). [default: genetic; llm with --model]",
+)
+@model_option
+@price_option
+@click.option(
+    "--from", "source", metavar="RUN", help="With --proposer replay: the run whose replies are used."
 )
 @click.option(
     "--archive",
-    help="Who may breed: best-of-n, top-k, islands, map-elites or islands-map-elites. [default: islands]",
+    help="Who may breed: best-of-n, top-k, islands, map-elites or islands-map-elites. [default: islands-map-elites]",
 )
 @click.option("--evaluations", type=int, help="Stop after N candidates.")
 @click.option(
-    "--seconds", type=float, help="Stop after S seconds. [default: 60, unless --evaluations is given]"
+    "--seconds", type=float, help="Stop after S seconds. [default: 60, unless another limit is given]"
 )
+@click.option("--tokens", type=int, help="Stop before models have taken N tokens, prompts and replies.")
+@click.option("--dollars", type=float, help="Stop before models have cost X dollars.")
 @click.option("--seeds", help="First population, by seed names: edd,mdd. [default: all seeds of the problem]")
 @click.option("--workers", type=int, help="Evaluations at a time. [default: CPU cores]")
 @click.option(
@@ -137,8 +169,11 @@ def run(problem: str, overrides: tuple[str, ...], out: Path | None, as_json: boo
     from evolve import run as runs
     from evolve import settings
 
-    resolved = settings.resolve(problem, _given(options), overrides)
+    tree, remark = _with_models(_given(options), options)
+    resolved = settings.resolve(problem, tree, overrides)
     name = problems.load(problem, resolved.data).name
+    if remark:
+        click.echo(remark, err=True)
     folder = out or new_folder(name)
     _execute(
         lambda observers, store: runs.start(folder, resolved, observers, store),
@@ -152,23 +187,46 @@ def run(problem: str, overrides: tuple[str, ...], out: Path | None, as_json: boo
 @click.argument("run")
 @click.option("--evaluations", type=int, help="New total of candidates.")
 @click.option("--seconds", type=float, help="New total of seconds, those already spent included.")
+@click.option("--tokens", type=int, help="New total of tokens of models.")
+@click.option("--dollars", type=float, help="New total of dollars for models.")
 @click.option(
     "--mlflow/--no-mlflow", default=True, help="Mirror the run to MLflow in the background. [default: on]"
 )
 @cache_option
 @json_option
-def resume(
-    run: str, evaluations: int | None, seconds: float | None, mlflow: bool, cache: bool | None, as_json: bool
-) -> None:
+def resume(run: str, mlflow: bool, cache: bool | None, as_json: bool, **limits: Any) -> None:
     """Go on where a run stopped or was killed. RUN is a folder, a name under runs/, or 'latest'."""
     from evolve import run as runs
     from evolve import settings
 
     folder = run_folder(run)
-    asked = evaluations is not None or seconds is not None
-    budget = settings.BudgetSettings(evaluations=evaluations, seconds=seconds) if asked else None
+    asked = any(limit is not None for limit in limits.values())
+    budget = settings.BudgetSettings(**limits) if asked else None
     cached = settings.load(folder / runs.SETTINGS_FILE).cache.enabled if cache is None else cache
     _execute(lambda observers, store: runs.reopen(folder, budget, observers, store), mlflow, cached, as_json)
+
+
+@_command("evolve replay latest\nevolve replay runs/smtt-20260102-030405 --json")
+@click.argument("run")
+@json_option
+def replay(run: str, as_json: bool) -> None:
+    """Repeat a run from its journal without any model, and compare every step and score. Exit code 1 if one differs.
+
+    Only the replies of models are taken from the journal; everything that followed from them is worked out anew.
+    """
+    from evolve import replay as replays
+
+    folder = run_folder(run)
+    with _open(run) as journal:
+        total = journal.last_seq()
+    with _progress(total) as advance:
+        found = replays.replay(folder, advance)
+    if as_json:
+        _print_json(found.facts())
+    else:
+        replays.print_replayed(found, _console())
+    if not found.same:
+        sys.exit(FINDING)
 
 
 @_command("evolve evaluate smtt seeds/smtt/mdd.py\nevolve evaluate smtt my.py --split validation --json")
@@ -212,7 +270,7 @@ def evaluate(
     resolved = settings.resolve(problem, {}, overrides)
     loaded = problems.load(problem, data or "")
     _say_source(loaded)
-    candidate = problems.read_program(file, loaded.spec)
+    candidate = problems.read_program(file, loaded.spec, loaded.folder)
     if split == "holdout":
         loaded.check_disjoint()
         openings.record(loaded.digest, candidate.id, "evolve evaluate")
@@ -436,6 +494,9 @@ def publish(
 
     This opens the sealed holdout instances, once for a run.
     """
+    from functools import partial
+
+    from evolve.observers.mlflow_review import registered
     from evolve.publish import publish as publish_package
 
     folder = run_folder(run)
@@ -447,7 +508,15 @@ def publish(
         candidate = review.candidate
     elif store:
         raise UsageError("--store: needed for --approved alone")
-    published = publish_package(folder, candidate, destination, name=name, again=again, review=review)
+    published = publish_package(
+        folder,
+        candidate,
+        destination,
+        name=name,
+        again=again,
+        review=review,
+        registry=partial(registered, folder),
+    )
     if as_json:
         _print_json(published.facts())
     else:
@@ -547,13 +616,25 @@ def sync(run: str, store: str) -> None:
     mirror(run_folder(run), store=store)
 
 
-@_command("evolve doctor\nevolve doctor --json")
+@_command(
+    "evolve doctor\nevolve doctor --json\n"
+    "evolve doctor --models\nevolve doctor --models --model http://127.0.0.1:8000/v1#qwen3-coder"
+)
+@click.option(
+    "--models",
+    "ask",
+    is_flag=True,
+    help="Make one cheap call to each model: those of --model, or of your keys.",
+)
+@model_option
 @json_option
-def doctor(as_json: bool) -> None:
-    """Say what this machine offers: jail level and self-attack, versions, MLflow store. Exit code 1 on a finding."""
+def doctor(ask: bool, models: tuple[str, ...], as_json: bool) -> None:
+    """Say what this machine offers: jail and self-attack, versions, keys, models, MLflow. Exit code 1 on a finding."""
     from evolve.doctor import examine, print_examination
 
-    found = examine()
+    if models and not ask:
+        raise UsageError("--model: say --models as well, which makes a call to it")
+    found = examine(models if ask else None)
     if as_json:
         _print_json(found)
     else:
@@ -567,7 +648,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {
         key: options[key] for key in ("proposer", "workers", "seed") if options[key] is not None
     }
-    tree["budget"] = {key: options[key] for key in ("evaluations", "seconds") if options[key] is not None}
+    limits = ("evaluations", "seconds", "tokens", "dollars")
+    tree["budget"] = {key: options[key] for key in limits if options[key] is not None}
     tree["mlflow"] = {"enabled": options["mlflow"]}
     if options["cache"] is not None:
         tree["cache"] = {"enabled": options["cache"]}
@@ -578,6 +660,38 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     if options["seeds"] is not None:
         tree["seeds"] = [name.strip() for name in options["seeds"].split(",") if name.strip()]
     return tree
+
+
+def _with_models(tree: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The same settings with what concerns models, and a remark for the user if another proposer is taken."""
+    models, source = list(options["models"]), options["source"]
+    prices = dict(_price(text) for text in options["prices"])
+    if source and options["proposer"] != "replay":
+        raise UsageError(f"--from {source}: only --proposer replay takes the replies of a run")
+    if source:
+        tree["llm"] = {"source": str(run_folder(source).resolve())}
+    if models and options["proposer"] is None:
+        tree["proposer"] = "llm"
+    remark = ""
+    if options["proposer"] == "llm" and not models:
+        from evolve.models.cast import default
+
+        models = [default()] if default() else []
+        if not models:
+            tree["proposer"] = "genetic"
+            remark = "no --model, and no key (OPENAI_API_KEY, ANTHROPIC_API_KEY): going on with the genetic proposer"
+    if models:
+        tree["models"] = models
+    if prices:
+        tree["llm"] = {**tree.get("llm", {}), "prices": prices}
+    return tree, remark
+
+
+def _price(text: str) -> tuple[str, str]:
+    name, equals, price = text.rpartition("=")
+    if not equals or not name:
+        raise UsageError(f"--price {text}: expected NAME=INPUT/OUTPUT in dollars per million tokens")
+    return name, price
 
 
 def _execute(
@@ -601,14 +715,15 @@ def _execute(
     _report(search, result, as_json)
     if mirror:
         mirror.wait(console)
-    if result.impossible:
+    if result.impossible or result.silence:
         sys.exit(FINDING)
 
 
 def _opening(search: Run) -> str:
     settings = search.settings
+    who = ", ".join(settings.models) or "no model, no key needed"
     return (
-        f"{search.problem.spec.title}: proposer {settings.proposer} (no model, no key needed), "
+        f"{search.problem.spec.title}: proposer {settings.proposer} ({who}), "
         f"{settings.workers} worker{'s' * (settings.workers != 1)}, seed {settings.seed}, run {search.folder}"
     )
 

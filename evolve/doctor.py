@@ -20,20 +20,28 @@ from evolve import __version__
 from evolve.jail.attacks import AttackResult, breaches, layer, self_attack
 from evolve.jail.level import Level
 from evolve.jail.probe import machine
+from evolve.models import keys
+from evolve.models.checkup import check
 from evolve.settings import JailSettings, available_cores
 
-KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+KEYS = tuple(keys.VARIABLES.values())
 PACKAGES = ("anthropic", "click", "joblib", "mlflow", "msgspec", "numpy", "openai", "pandas", "rich")
 
 
-def examine() -> dict[str, Any]:
-    """Facts for `evolve doctor --json`; `findings` is empty where all is well. Keys are named, never shown."""
+def examine(models: Sequence[str] | None = None) -> dict[str, Any]:
+    """Facts for `evolve doctor --json`; `findings` is empty where all is well. Keys are named, never shown.
+
+    Args:
+        models: to be asked one cheap question each; () = the default model of each key; None = no call is made.
+    """
     found = machine()
     attacks = self_attack(found.level) if found.level else []
     minimum = JailSettings().minimum
     findings = _attack_findings(found.level, attacks)
     if found.level is None or found.level < minimum:
         findings.append(f"the jail's level is below the default minimum '{minimum}'")
+    asked = None if models is None else check(models)
+    findings += [f"model {each.model}: {each.fault}" for each in asked or () if each.fault]
     return {
         "jail": str(found.level) if found.level else None,
         "missing": list(found.missing),
@@ -46,7 +54,8 @@ def examine() -> dict[str, Any]:
         | {name: _version(name) for name in PACKAGES},
         "cores": available_cores(),
         "gpu": shutil.which("nvidia-smi") is not None,
-        "keys": {name: name in os.environ for name in KEYS},
+        "keys": {name: bool(keys.find(name)) for name in KEYS},
+        "models": None if asked is None else [asdict(each) for each in asked],
         "mlflow": os.environ.get("MLFLOW_TRACKING_URI") or "SQLite file in ./runs",
         "findings": findings,
     }
@@ -87,9 +96,20 @@ def print_examination(facts: dict[str, Any], console: Console) -> None:
     console.print(f"cores: {facts['cores']}   GPU: {'yes' if facts['gpu'] else 'none found; not needed'}")
     keys = ", ".join(f"{name} {'is set' if there else 'is not set'}" for name, there in facts["keys"].items())
     console.print(f"keys: {keys} (the genetic proposer needs none)")
+    if facts["models"] is not None:
+        _print_models(facts["models"], console)
     console.print(f"MLflow store: {facts['mlflow']}")
     for finding in facts["findings"]:
         console.print(Text(f"finding: {finding}", style="bold red"))
+
+
+def _print_models(checked: Sequence[dict[str, Any]], console: Console) -> None:
+    if not checked:
+        console.print("models: none to ask; give a key, or --model")
+    for each in checked:
+        price = "price unknown" if each["dollars"] is None else f"${each['dollars']:.6f}"
+        how = f"{each['latency_s']:.1f} s, {each['tokens']} tokens, {price}"
+        console.print(Text(f"model {each['model']}: {each['fault'] or how}"), soft_wrap=True)
 
 
 def _version(package: str) -> str:

@@ -8,6 +8,7 @@ EvolveError                 what a user can mend; the command line prints it wit
 ├── EvaluatorError          the trusted evaluator itself failed; stops the run, blames no candidate
 ├── JailError               the sandbox cannot be built, or is weaker than the settings demand
 ├── JournalError            a run folder that is missing, damaged, or written by another version
+├── ModelError              a language model that cannot be asked: no key, a refused key, no known price
 └── PublishError            a champion that cannot be published as asked
 
 What a candidate does wrong is never an exception: it is a `Status` (see records.py).
@@ -44,6 +45,10 @@ class JailError(EvolveError):
 
 class JournalError(EvolveError):
     """A run's journal is missing, damaged or foreign."""
+
+
+class ModelError(EvolveError):
+    """A language model cannot be asked as things are."""
 
 
 class PublishError(EvolveError):

@@ -6,6 +6,7 @@ Two verbs: append a record, and read the records back in the order in which they
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import sqlite3
 import zlib
@@ -23,14 +24,20 @@ from evolve.folders import FILE
 from evolve.records import (
     Candidate,
     Evaluation,
+    Exchange,
+    Fault,
     Intervention,
     Outcome,
     Placement,
     Promotion,
+    Prompt,
     Proposal,
     Remedy,
+    Request,
+    Resumed,
     Split,
     Status,
+    Usage,
 )
 
 VERSION = 3
@@ -40,7 +47,8 @@ _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE proposals (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, number INTEGER NOT NULL, operator TEXT NOT NULL,
-    parents TEXT NOT NULL, reason TEXT NOT NULL, candidate TEXT, note TEXT, program BLOB);
+    parents TEXT NOT NULL, reason TEXT NOT NULL, candidate TEXT, note TEXT, program BLOB,
+    model TEXT NOT NULL, tokens INTEGER NOT NULL, dollars REAL NOT NULL);
 CREATE TABLE evaluations (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, split TEXT NOT NULL,
     status TEXT NOT NULL, score REAL, objective REAL, instances INTEGER NOT NULL, cpu_s REAL NOT NULL,
@@ -53,6 +61,21 @@ CREATE TABLE promotions (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, challenger TEXT NOT NULL, champion TEXT NOT NULL,
     promoted INTEGER NOT NULL, difference REAL, low REAL, high REAL, confidence REAL NOT NULL,
     instances INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE resumes (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, evaluations INTEGER, seconds REAL, tokens INTEGER, dollars REAL);
+CREATE TABLE texts (digest BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE requests (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, number INTEGER NOT NULL, operator TEXT NOT NULL,
+    model TEXT NOT NULL, parents TEXT NOT NULL, system BLOB NOT NULL, user BLOB NOT NULL,
+    tokens INTEGER NOT NULL, dollars REAL NOT NULL);
+CREATE TABLE exchanges (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, number INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    model TEXT NOT NULL, fault TEXT NOT NULL, detail TEXT NOT NULL, reply BLOB NOT NULL, cut INTEGER NOT NULL,
+    input INTEGER NOT NULL, output INTEGER NOT NULL, cached INTEGER NOT NULL, written INTEGER NOT NULL,
+    reasoning INTEGER NOT NULL, estimated INTEGER NOT NULL, dollars REAL NOT NULL, latency_s REAL NOT NULL,
+    final INTEGER NOT NULL);
+CREATE INDEX requests_number ON requests (number);
+CREATE INDEX exchanges_number ON exchanges (number);
 CREATE TABLE interventions (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, remedy TEXT NOT NULL, number INTEGER NOT NULL, place INTEGER NOT NULL,
     members TEXT NOT NULL, races TEXT NOT NULL, reason TEXT NOT NULL);
@@ -68,8 +91,17 @@ class Placed:
     placement: Placement
 
 
-Record = Proposal | Evaluation | Placed | Promotion | Intervention
-TABLES = ("proposals", "evaluations", "placements", "promotions", "interventions")
+Record = Resumed | Request | Exchange | Proposal | Evaluation | Placed | Promotion | Intervention
+TABLES = (
+    "resumes",
+    "requests",
+    "exchanges",
+    "proposals",
+    "evaluations",
+    "placements",
+    "promotions",
+    "interventions",
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +125,7 @@ class Journal:
         self._dictionary = bytes(self.meta_bytes("dictionary"))
         self._seq = self.last_seq()
         self._lock: TextIO | None = None
+        self._texts: dict[bytes, str] = {}  # shared by many requests; there are few
 
     @classmethod
     def create(cls, folder: Path, meta: Mapping[str, str], dictionary: bytes = b"") -> Journal:
@@ -177,6 +210,12 @@ class Journal:
         self._seq += 1
         head = (self._seq, at)
         match record:
+            case Resumed(evaluations, seconds, tokens, dollars):
+                self._insert("resumes", (*head, evaluations, seconds, tokens, dollars))
+            case Request():
+                self._append_request(head, record)
+            case Exchange():
+                self._append_exchange(head, record)
             case Proposal():
                 self._append_proposal(head, record)
             case Evaluation():
@@ -202,8 +241,55 @@ class Journal:
         if candidate is None:
             row += (None, None, None)
         else:
-            row += (candidate.id, candidate.note, self._pack(candidate.files))
-        self._database.execute("INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            row += (candidate.id, candidate.note, self._pack_files(candidate.files))
+        row += (proposal.model, proposal.tokens, proposal.dollars)
+        self._insert("proposals", row)
+
+    def _insert(self, table: str, row: tuple[object, ...]) -> None:
+        self._database.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+
+    def _append_request(self, head: tuple[int, float], request: Request) -> None:
+        digest = self._keep_text(request.prompt.system)
+        parents, user = json.dumps(request.parents), self._pack(request.prompt.user)
+        row = (request.number, request.operator, request.model, parents, digest, user)
+        self._insert("requests", (*head, *row, request.tokens, request.dollars))
+
+    def _keep_text(self, text: str) -> bytes:
+        """Keep a text that many calls share, once; its key."""
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+        if digest not in self._texts:
+            self._database.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (digest, self._pack(text)))
+            self._texts[digest] = text
+        return digest
+
+    def _text(self, digest: bytes) -> str:
+        if digest not in self._texts:
+            query = "SELECT content FROM texts WHERE digest = ?"
+            self._texts[digest] = self._unpack(self._database.execute(query, (digest,)).fetchone()[0])
+        return self._texts[digest]
+
+    def _append_exchange(self, head: tuple[int, float], exchange: Exchange) -> None:
+        usage = exchange.usage
+        row = (
+            *head,
+            exchange.number,
+            exchange.attempt,
+            exchange.model,
+            exchange.fault or "",
+            exchange.detail,
+            self._pack(exchange.reply) if exchange.reply else b"",
+            exchange.cut,
+            usage.input,
+            usage.output,
+            usage.cached,
+            usage.written,
+            usage.reasoning,
+            usage.estimated,
+            exchange.dollars,
+            exchange.latency_s,
+            exchange.final,
+        )
+        self._insert("exchanges", row)
 
     def _append_evaluation(self, head: tuple[int, float], evaluation: Evaluation) -> None:
         ok = evaluation.ok
@@ -226,7 +312,7 @@ class Journal:
             json.dumps(dict(evaluation.descriptors)) if evaluation.descriptors else "",
             evaluation.cached,
         )
-        self._database.execute(f"INSERT INTO evaluations VALUES ({', '.join('?' * len(row))})", row)
+        self._insert("evaluations", row)
 
     def _append_promotion(self, head: tuple[int, float], promotion: Promotion) -> None:
         row = (
@@ -241,7 +327,7 @@ class Journal:
             promotion.instances,
             promotion.reason,
         )
-        self._database.execute(f"INSERT INTO promotions VALUES ({', '.join('?' * len(row))})", row)
+        self._insert("promotions", row)
 
     def _append_intervention(self, head: tuple[int, float], step: Intervention) -> None:
         lists = json.dumps(step.members), json.dumps(step.order)
@@ -253,6 +339,9 @@ class Journal:
         # entries are committed in their order: up to this one no table lacks any
         span = (after, self.last_seq())
         streams = (
+            self._resumes(span),
+            self._requests(span),
+            self._exchanges(span),
             self._proposals(span),
             self._evaluations(span),
             self._placements(span),
@@ -289,6 +378,58 @@ class Journal:
         assert candidate is not None
         return candidate
 
+    def request(self, number: int) -> Request | None:
+        """What a model was asked for a proposal; None if none was."""
+        row = self._database.execute("SELECT * FROM requests WHERE number = ?", (number,)).fetchone()
+        return self._read_request(row) if row else None
+
+    def reply(self, number: int) -> Exchange | None:
+        """The last exchange about a proposal; None if there was none."""
+        query = "SELECT * FROM exchanges WHERE number = ? ORDER BY seq DESC LIMIT 1"
+        row = self._database.execute(query, (number,)).fetchone()
+        return self._read_exchange(row) if row else None
+
+    def _resumes(self, span: tuple[int, int]) -> Iterator[Entry]:
+        for row in self._rows("resumes", span):
+            values = dict(row)
+            seq, at = values.pop("seq"), values.pop("at")
+            yield Entry(seq, at, Resumed(**values))
+
+    def _requests(self, span: tuple[int, int]) -> Iterator[Entry]:
+        for row in self._rows("requests", span):
+            yield Entry(row["seq"], row["at"], self._read_request(row))
+
+    def _read_request(self, row: sqlite3.Row) -> Request:
+        return Request(
+            row["number"],
+            row["operator"],
+            row["model"],
+            tuple(json.loads(row["parents"])),
+            Prompt(self._text(row["system"]), self._unpack(row["user"])),
+            row["tokens"],
+            row["dollars"],
+        )
+
+    def _exchanges(self, span: tuple[int, int]) -> Iterator[Entry]:
+        for row in self._rows("exchanges", span):
+            yield Entry(row["seq"], row["at"], self._read_exchange(row))
+
+    def _read_exchange(self, row: sqlite3.Row) -> Exchange:
+        counts = {name: row[name] for name in ("input", "output", "cached", "written", "reasoning")}
+        return Exchange(
+            number=row["number"],
+            attempt=row["attempt"],
+            model=row["model"],
+            reply=self._unpack(row["reply"]) if row["reply"] else "",
+            fault=Fault(row["fault"]) if row["fault"] else None,
+            detail=row["detail"],
+            cut=bool(row["cut"]),
+            usage=Usage(**counts, estimated=bool(row["estimated"])),
+            dollars=row["dollars"],
+            latency_s=row["latency_s"],
+            final=bool(row["final"]),
+        )
+
     def _proposals(self, span: tuple[int, int]) -> Iterator[Entry]:
         for row in self._rows("proposals", span):
             yield Entry(row["seq"], row["at"], self._read_proposal(row))
@@ -297,11 +438,12 @@ class Journal:
         parents = tuple(json.loads(row["parents"]))
         candidate = None
         if row["candidate"] is not None:
-            files = self._unpack(row["program"])
+            files = json.loads(self._unpack(row["program"]))
             candidate = Candidate(
                 row["candidate"], files, parents, row["operator"], row["note"], row["number"]
             )
-        return Proposal(row["number"], row["operator"], parents, candidate, row["reason"])
+        cost = (row["model"], row["tokens"], row["dollars"])
+        return Proposal(row["number"], row["operator"], parents, candidate, row["reason"], *cost)
 
     def _evaluations(self, span: tuple[int, int]) -> Iterator[Entry]:
         for row in self._rows("evaluations", span):
@@ -363,14 +505,17 @@ class Journal:
         """Primed with the dictionary, to be copied: priming costs more than compressing a program."""
         return zlib.compressobj(zdict=self._dictionary) if self._dictionary else zlib.compressobj()
 
-    def _pack(self, files: Mapping[str, str]) -> bytes:
-        packer = self._packer.copy()
-        return packer.compress(json.dumps(dict(files)).encode()) + packer.flush()
+    def _pack_files(self, files: Mapping[str, str]) -> bytes:
+        return self._pack(json.dumps(dict(files)))
 
-    def _unpack(self, data: bytes) -> dict[str, str]:
+    def _pack(self, text: str) -> bytes:
+        packer = self._packer.copy()
+        # lone surrogates cannot be written otherwise, and come back as they were
+        return packer.compress(text.encode("utf-8", "surrogatepass")) + packer.flush()
+
+    def _unpack(self, data: bytes) -> str:
         unpacker = zlib.decompressobj(zdict=self._dictionary) if self._dictionary else zlib.decompressobj()
-        files: dict[str, str] = json.loads(unpacker.decompress(data))
-        return files
+        return unpacker.decompress(data).decode("utf-8", "surrogatepass")
 
 
 def _connect(path: Path, read_only: bool = False) -> sqlite3.Connection:

@@ -61,6 +61,17 @@ class Trial:
     placed: bool
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a proposal took of a model. at: seconds of running time at which it was made."""
+
+    number: int
+    at: float
+    model: str
+    tokens: int
+    dollars: float
+
+
 class Lineage:
     """The ancestry in a journal as it was when first looked at.
 
@@ -200,6 +211,16 @@ class Lineage:
         record = next(self._journal.entries(after=row[0] - 1)).record
         assert isinstance(record, Evaluation)
         return record
+
+    def costs(self) -> list[Cost]:
+        """What proposals took of models, in order; none in a run that asked no model."""
+        columns = {row[1] for row in self._database.execute("PRAGMA table_info(proposals)")}
+        if not {"model", "tokens", "dollars"} <= columns:
+            return []
+        rows = self._database.execute(
+            "SELECT number, at, model, tokens, dollars FROM proposals WHERE model != '' ORDER BY seq"
+        )
+        return [Cost(*row) for row in rows]
 
     def trained(self) -> list[tuple[float, float]]:
         """Of each evaluation on train, in order: running time in seconds, and score (nan unless OK)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import sys
@@ -131,6 +132,10 @@ class Report(_Strict, frozen=True):
 class Spec(_Strict, frozen=True):
     """problem.toml.
 
+    program: the file that defines the entry point.
+    files: all files of a program; empty = `program` alone. With several, each seed is a folder.
+    change: which of them a search may change; empty = all. The others lie beside problem.toml, and every
+        program has them as they are there.
     libraries: Python files of the problem that harness and programs may import by their names, without `.py`. They
         are run once in the jail's warm process, which may take a moment to compile; what they answer is trusted no
         more than the program that asks.
@@ -149,10 +154,22 @@ class Spec(_Strict, frozen=True):
     limits: ProblemLimits
     version: int = 1
     program: str = "program.py"
+    files: tuple[str, ...] = ()
+    change: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     harness: Harness | None = None
     descriptors: tuple[Descriptor, ...] = ()
     report: Report = Report()
+
+    @property
+    def all_files(self) -> tuple[str, ...]:
+        """Names of the files of a program, the one with the entry point among them."""
+        return self.files or (self.program,)
+
+    @property
+    def changing(self) -> tuple[str, ...]:
+        """Names of the files that a search may change."""
+        return self.change or self.all_files
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -433,6 +450,7 @@ def _read_spec(path: Path) -> Spec:
     except msgspec.ValidationError as error:
         raise ProblemError(_explain(path, error)) from None
     _check_spec(path, spec)
+    _check_files(path, spec)
     return spec
 
 
@@ -459,6 +477,25 @@ def _check_spec(path: Path, spec: Spec) -> None:
         )
     if spec.score.floor <= 0:
         raise ProblemError(f"{path}: score.floor is {spec.score.floor:g}; it has to be above 0")
+
+
+def _check_files(path: Path, spec: Spec) -> None:
+    if spec.program not in spec.all_files:
+        raise ProblemError(
+            f"{path}: files lacks '{spec.program}', the file with the entry point (see program)"
+        )
+    for name in (*spec.change, *spec.all_files):
+        stem = name.removesuffix(".py")
+        if stem == name or not stem.isidentifier() or name == HARNESS_FILE:
+            raise ProblemError(
+                f"{path}: '{name}' cannot be a file of a program: files import each other by name"
+            )
+        if name not in spec.all_files:
+            raise ProblemError(f"{path}: change names '{name}'; files has: {', '.join(spec.all_files)}")
+        if name not in spec.changing and not (path.parent / name).is_file():
+            raise ProblemError(
+                f"{path}: '{name}' may not change, so it lies beside problem.toml; it is not there"
+            )
 
 
 def _check_harness(folder: Path, spec: Spec) -> None:
@@ -526,37 +563,60 @@ def _load_seeds(folder: Path, spec: Spec) -> dict[str, Candidate]:
     if not place.is_dir():
         raise ProblemError(f"{folder}/problem.toml: seeds = '{spec.seeds}': no such folder")
     seeds = {}
-    for path in sorted(place.glob("*.py")):
-        seeds[path.stem] = read_program(path, spec)
+    alone = len(spec.all_files) == 1
+    for path in sorted(place.glob("*.py") if alone else place.glob(f"*/{spec.changing[0]}")):
+        own = path if alone else path.parent
+        seeds[own.stem] = read_program(own, spec, folder)
     for name in (spec.score.baseline, *spec.report.key_seeds):
         if name not in seeds:
             raise ProblemError(
-                f"{folder}/problem.toml names the seed '{name}', but there is no {place / name}.py"
+                f"{folder}/problem.toml names the seed '{name}', but there is no {place / name}{'.py' * alone}"
             )
     return seeds
 
 
-def read_program(path: Path, spec: Spec) -> Candidate:
-    """A candidate from a file, its entry point checked.
+def read_program(path: Path, spec: Spec, folder: Path | None = None) -> Candidate:
+    """A candidate from a file, or from a folder if programs have several files; its entry point is checked.
+
+    Args:
+        folder: of the problem, for the files that do not change; they lie beside the others if it is not given.
 
     Raises:
-        ProblemError: the file is missing, does not parse or lacks the entry point.
+        ProblemError: a file is missing, does not parse or lacks the entry point.
     """
+    if len(spec.all_files) == 1:
+        places = {spec.program: path}
+    elif path.is_file():
+        raise ProblemError(
+            f"{path}: programs of {spec.name} consist of {', '.join(spec.all_files)}; name a folder that holds "
+            f"{', '.join(spec.changing)}"
+        )
+    else:
+        places = {name: (path if name in spec.changing else folder or path) / name for name in spec.all_files}
+    sources = {name: _read_source(place) for name, place in places.items()}
+    _check_entry(places[spec.program], spec, program.parse(sources[spec.program]))
+    return program.make_candidate(sources, note=path.stem)
+
+
+def _read_source(path: Path) -> str:
     try:
         source = path.read_text(encoding="utf-8")
-        tree = program.parse(source, str(path))
+        program.parse(source, str(path))
     except FileNotFoundError:
         raise ProblemError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise ProblemError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     except ProgramError as error:
         raise ProblemError(str(error)) from None
+    return source
+
+
+def _check_entry(path: Path, spec: Spec, tree: ast.Module) -> None:
     defined = program.defined_functions(tree)
     if spec.entry.function not in defined:
         names = ", ".join(defined) or "no function"
         raise ProblemError(f"entry '{spec.entry.function}' is not defined in {path}; it defines: {names}")
     _check_parameters(path, spec, defined[spec.entry.function])
-    return program.make_candidate({spec.program: source}, note=path.stem)
 
 
 def _check_parameters(path: Path, spec: Spec, function: Any) -> None:

@@ -63,6 +63,24 @@ def defined_functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
+def exports(files: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """What other files of a program import from one of them, in the order of their texts.
+
+    All its functions, where one imports it as a whole.
+
+    Raises:
+        ProgramError: a file does not parse.
+    """
+    module, found = name.removesuffix(".py"), dict[str, None]()
+    for other, text in files.items():
+        for node in ast.walk(parse(text, other)) if other != name else ():
+            if isinstance(node, ast.ImportFrom) and node.module == module:
+                found |= dict.fromkeys(alias.name for alias in node.names)
+            elif isinstance(node, ast.Import) and module in {alias.name for alias in node.names}:
+                found |= dict.fromkeys(defined_functions(parse(files[name], name)))
+    return tuple(found)
+
+
 def size(files: Mapping[str, str]) -> int:
     """Syntax-tree nodes of a program.
 

@@ -77,13 +77,108 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Proposal:
-    """One attempt to make a candidate: a program, or the reason there is none."""
+    """One attempt to make a candidate: a program, or the reason there is none.
+
+    model, tokens, dollars: who was asked and what all exchanges about it took; "" and 0 without a model. The
+        prompt and the reply are in the `Request` and the last `Exchange` of the same number.
+    """
 
     number: int
     operator: str
     parents: tuple[str, ...]
     candidate: Candidate | None
     reason: str = ""
+    model: str = ""
+    tokens: int = 0
+    dollars: float = 0.0
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model is asked. system: the same for all calls of a run, so that providers can cache it."""
+
+    system: str
+    user: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """A proposal that was begun: a model is being asked.
+
+    parents: of the program that may come back; the first is the one that its edits apply to.
+    tokens, dollars: what the call may take at most; set aside in the budget until it is answered.
+    """
+
+    number: int
+    operator: str
+    model: str
+    parents: tuple[str, ...]
+    prompt: Prompt
+    tokens: int = 0
+    dollars: float = 0.0
+
+
+class Fault(StrEnum):
+    """Why an exchange with a model gave no usable reply."""
+
+    RATE_LIMITED = "rate-limited"
+    OVERLOADED = "overloaded"
+    SERVER_ERROR = "server-error"
+    TIMED_OUT = "timed-out"
+    UNREACHABLE = "unreachable"  # no connection, or it broke before anything came
+    CUT_STREAM = "cut-stream"
+    MALFORMED = "malformed"  # not the JSON that the interface promises
+    EMPTY = "empty"
+    REFUSED = "refused"
+    FILTERED = "filtered"  # by the provider's content filter
+    TOO_LONG = "too-long"  # the prompt, for the model's context
+    BAD_REQUEST = "bad-request"
+    UNKNOWN_MODEL = "unknown-model"
+    NO_CREDIT = "no-credit"
+    WRONG_KEY = "wrong-key"
+    USED_UP = "used-up"  # all replies of the run that is replayed were given
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of an exchange, as the provider reports them.
+
+    input: all of the prompt; of these `cached` were read from the provider's cache and `written` to it.
+    output: all that was generated; of these `reasoning` are not in the reply.
+    estimated: the provider reported nothing; counted from the texts' lengths.
+    """
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    written: int = 0
+    reasoning: int = 0
+    estimated: bool = False
+
+    @property
+    def total(self) -> int:
+        return self.input + self.output
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One call to a model: a reply, or a fault.
+
+    attempt: counts the calls of one request, from 1. final: no further attempt follows.
+    cut: the reply reached the limit of its length.
+    """
+
+    number: int
+    attempt: int
+    model: str
+    reply: str = ""
+    fault: Fault | None = None
+    detail: str = ""
+    cut: bool = False
+    usage: Usage = Usage()
+    dollars: float = 0.0
+    latency_s: float = 0.0
+    final: bool = True
 
 
 @dataclass(frozen=True)
@@ -224,6 +319,16 @@ class Intervention:
     members: tuple[str, ...] = ()
     order: tuple[int, ...] = ()
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The run goes on after a stop, with this budget (see settings.BudgetSettings). Models are tried anew."""
+
+    evaluations: int | None = None
+    seconds: float | None = None
+    tokens: int | None = None
+    dollars: float | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -9,16 +10,17 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from evolve import settings
+from evolve import problem, settings
 from evolve.effects import COST_UNITS, operator_facts, operator_table, operators
-from evolve.errors import JournalError, UsageError
+from evolve.errors import EvaluatorError, JournalError, ProblemError, UsageError
 from evolve.journal import Journal
 from evolve.lineage import Lineage
 from evolve.program import unified_diff
-from evolve.records import Repeats, Split
+from evolve.publish.review import kept
+from evolve.records import Candidate, Repeats, Split
 from evolve.run import SETTINGS_FILE
 from evolve.search import DUPLICATE
-from evolve.table import figures, repeats_text
+from evolve.table import figures, groups, repeats_text
 
 
 def candidate_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
@@ -45,7 +47,13 @@ def candidate_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
             "operator": candidate.operator,
             "note": candidate.note,
             "champion": candidate.id == lineage.champion,
+            "seed": lineage.line(candidate.id)[0].note,
+            "steps": len(lineage.line(candidate.id)) - 1,
             "evaluations": evaluations,
+            "gains": _gains(lineage, candidate),
+            "groups": _groups(journal, lineage, candidate),
+            "verdict": _verdict(lineage, candidate),
+            "review": _review(journal, candidate),
             "run": {
                 "candidates": len(lineage.nodes),
                 "duplicates": {"source": repeats.source, "decisions": repeats.decisions},
@@ -58,12 +66,55 @@ def candidate_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
         }
 
 
+def _gains(lineage: Lineage, candidate: Candidate) -> dict[str, float]:
+    """By split, the score minus the first parent's, where both have one."""
+    if not candidate.parents or candidate.parents[0] not in lineage.nodes:
+        return {}
+    pairs = {
+        split: [lineage.verdict(each, split) for each in (candidate.id, candidate.parents[0])]
+        for split in Split
+    }
+    return {
+        str(split): ours.score - theirs.score
+        for split, (ours, theirs) in pairs.items()
+        if ours and theirs and ours.score == ours.score and theirs.score == theirs.score
+    }
+
+
+def _groups(
+    journal: Journal, lineage: Lineage, candidate: Candidate
+) -> dict[str, dict[str, dict[str, float]]]:
+    """By split, mean objective and score by group; none if the problem has gone or changed since the run."""
+    try:
+        the_problem = problem.load(journal.meta("folder"), journal.meta("data"))
+        if the_problem.digest != journal.meta("digest"):
+            return {}
+        found = {split: lineage.evaluation(candidate.id, split) for split in Split}
+        return {str(split): groups(the_problem, each) for split, each in found.items() if each and each.ok}
+    except (ProblemError, EvaluatorError):
+        return {}
+
+
+def _verdict(lineage: Lineage, candidate: Candidate) -> dict[str, Any] | None:
+    """The last verdict of the promotion test on a candidate."""
+    found = [each for each in lineage.promotions if each.challenger == candidate.id]
+    return asdict(found[-1]) if found else None
+
+
+def _review(journal: Journal, candidate: Candidate) -> dict[str, str] | None:
+    """What a reviewer has said, as far as it is kept with the run."""
+    found = kept(journal.path.parent).get(candidate.id)
+    return {"verdict": found.verdict, "reason": found.reason} if found else None
+
+
 def print_candidate(facts: dict[str, Any], console: Console) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2))
     table.add_row(
         "candidate", Text(facts["id"] + ("  (champion)" if facts["champion"] else ""), style="bold")
     )
     table.add_row("made by", Text(f"{facts['operator']}: {facts['note']}"))
+    if facts["steps"]:
+        table.add_row("lineage", f"{facts['steps']} step{'s' * (facts['steps'] > 1)} from {facts['seed']}")
     table.add_row("parents", ", ".join(facts["parents"]) or "-")
     table.add_row("children", str(facts["children"]))
     for split, found in facts["evaluations"].items():
@@ -73,7 +124,17 @@ def print_candidate(facts: dict[str, Any], console: Console) -> None:
             shown = f"score {found['score']:.6f}, objective {found['raw']:.6g}, {found['cpu_s']:.2f} s CPU"
             shown += ", from the cache" * found["cached"]
         table.add_row(split, shown)
+        gain = facts["gains"].get(split)
+        if gain is not None:
+            table.add_row(
+                "", Text(f"{gain:+.6f} against its first parent", style="green" if gain > 0 else "")
+            )
+        for label, values in facts["groups"].get(split, {}).items():
+            table.add_row("", Text(f"{label}: {values['raw']:.6g}, score {values['score']:.5f}", style="dim"))
         table.add_row("", Text(found["feedback"], style="dim"))
+    for name in ("verdict", "review"):
+        if facts[name]:
+            table.add_row(name, Text(_told(name, facts[name])))
     run = facts["run"]
     repeats = Repeats(run["duplicates"]["source"], run["duplicates"]["decisions"], run["cache_hits"])
     table.add_row("its run", f"{run['candidates']} candidates; not run: {repeats_text(repeats)}")
@@ -86,6 +147,15 @@ def print_candidate(facts: dict[str, Any], console: Console) -> None:
     for name, text in facts["files"].items():
         console.rule(name)
         console.print(Syntax(text, "python", background_color="default", word_wrap=True))
+
+
+def _told(name: str, found: dict[str, Any]) -> str:
+    if name == "review":
+        return f"{found['verdict']}{': ' * bool(found['reason'])}{found['reason']}"
+    head = f"{'promoted' if found['promoted'] else 'not promoted'}: {found['reason']}"
+    if not found["champion"] or not found["high"]:
+        return head
+    return f"{head}; {found['difference']:+.5f} [{found['low']:+.5f}, {found['high']:+.5f}] to {found['champion']}"
 
 
 def lineage_facts(journal: Journal, identity: str | None) -> dict[str, Any]:

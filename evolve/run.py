@@ -22,7 +22,8 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from evolve import __version__, problem, settings
+from evolve import __version__, account, problem, settings, skills
+from evolve.account import Account
 from evolve.archives import needs_descriptors
 from evolve.archives.population import Axis
 from evolve.cache import Cache
@@ -31,10 +32,28 @@ from evolve.errors import JournalError, UsageError
 from evolve.evaluate import Evaluator
 from evolve.jail.attacks import require_closed
 from evolve.journal import Entry, Journal, Placed, Record
+from evolve.models import cast as models
+from evolve.models.calls import Calls
+from evolve.models.panel import Panel
+from evolve.models.retry import Policy
 from evolve.problem import Problem
-from evolve.proposers.base import Proposer
+from evolve.proposers.base import ModelProposer, Proposer
+from evolve.proposers.briefing import Briefing
 from evolve.proposers.genetic import GeneticProposer
-from evolve.records import Candidate, Evaluation, Intervention, Member, Promotion, Proposal, Repeats, Split
+from evolve.proposers.llm import Contract, LlmProposer
+from evolve.records import (
+    Candidate,
+    Evaluation,
+    Exchange,
+    Intervention,
+    Member,
+    Promotion,
+    Proposal,
+    Repeats,
+    Request,
+    Resumed,
+    Split,
+)
 from evolve.search import Impossible, Search, Task
 from evolve.settings import BudgetSettings, Settings
 from evolve.trial import Seen
@@ -42,11 +61,17 @@ from evolve.trial import Seen
 TICK_S = 0.25
 QUEUED_PER_WORKER = 2  # one running, one waiting
 FRUITLESS = 20_000  # proposals in a row without a new program before the run gives up
+FRUITLESS_CALLS = 300  # the same where each costs a call to a model
+GRACE_S = 30.0  # for which calls to models are waited for when the time is up: they are paid for
 ATTEMPTS = 50  # proposals tried before results are looked at again
 COLLECTION = (50_000, 20, 20)  # thresholds of the garbage collector during a search
 BEST_FILE = "best.py"
+BEST_FOLDER = "best"
 SETTINGS_FILE = "settings.toml"
 ORDER_NOTE = "racing_order"
+BUDGET_NOTE = "budget"  # in the journal: what the run began with; the settings have the latest
+SKILLS_NOTE = "skills"  # in the journal: what earlier runs have taught, as it was when the run began
+PROPOSERS = ("genetic", "llm", "replay", "manual")
 
 
 class Stop(StrEnum):
@@ -55,6 +80,8 @@ class Stop(StrEnum):
     BUDGET = "budget spent"
     INTERRUPTED = "interrupted"
     EXHAUSTED = "no new program can be proposed"
+    SILENT = "no model answers"
+    USED_UP = "all replies of the other run are used up"
 
 
 @dataclass(frozen=True)
@@ -70,6 +97,8 @@ class Result:
     impossible: tuple[Impossible, ...]
     repeats: Repeats
     cache_fault: str  # why the cache was not used (to the end); "" if it was, or was not asked for
+    silence: str = ""  # why no model answers; "" if one did, or none was asked
+    account: Account | None = None  # of the models; None if none was asked
 
 
 class Observer(Protocol):
@@ -101,20 +130,17 @@ class Run:
         self.settings = the_settings
         self.problem = the_problem
         self.journal = journal
-        founders = list(problem.select_seeds(the_problem, the_settings.seeds).values())
         order = tuple(json.loads(journal.meta(ORDER_NOTE) or "[]"))
-        proposer = make_proposer(the_settings, the_problem, founders)
-        # the instances of a harness come in batches, as they are
-        reorder = the_problem.spec.harness is None
-        self.search = Search(the_settings, founders, proposer, axes(the_problem), order, reorder)
+        self.search = make_search(the_settings, the_problem, journal, order)
         self.cache = cache
         self._observers = observers
         self._clock = clock
         self._before_s = 0.0  # running time of earlier parts
         self._began = clock()
-        self._results: queue.SimpleQueue[Future[Evaluation]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[Future[Evaluation] | Exchange | Exception] = queue.SimpleQueue()
         self._in_flight = 0
         self._fruitless = 0
+        self._reopened = False
         self._order_noted = bool(order)
         self._interrupted = threading.Event()
 
@@ -125,10 +151,17 @@ class Run:
 
     def replay(self) -> None:
         """Feed the journal through the search: afterwards it stands where the run was stopped."""
+        self._reopened = True
         derived: deque[Placed | Promotion] = deque()
         for entry in self.journal.entries():
             self._before_s = max(self._before_s, entry.at)
             match entry.record:
+                case Resumed():
+                    self.search.resumed(entry.record)
+                case Request():
+                    self.search.asked(entry.record)
+                case Exchange():
+                    self.search.exchanged(entry.record, entry.at)
                 case Proposal():
                     self.search.proposed(entry.record)
                 case Evaluation(split=Split.HOLDOUT):
@@ -142,6 +175,10 @@ class Run:
                         derived.popleft()
         for record in derived:  # killed between an evaluation and what follows from it
             self.journal.append(record, self._before_s)
+        for exchange in list(self.search.unread.values()):  # killed between an answer and its proposal
+            proposal = self.search.finish(exchange)
+            self.journal.append(proposal, self._before_s)
+            self.search.proposed(proposal)
         self._note_order()
         self._write_best()
 
@@ -153,53 +190,134 @@ class Run:
         """
         self._began = self._clock()
         self.journal.note("ended", "")
+        if self._reopened:
+            again = Resumed(**msgspec.structs.asdict(self.settings.budget))
+            self._journal(again)
+            self.search.resumed(again)
         self.search.take_begun()  # they are among the pending
         with (
             _interruptible(self._interrupted),
             _rarely_collecting(),
             Workers(self.problem, self.settings, self.search.seen, self.cache) as workers,
+            self._calls() as calls,
         ):
             for observer in self._observers:
                 observer.begin(self)
             try:
                 for task in self.search.pending:
                     self._submit(workers, task)
-                stopped = self._loop(workers)
+                self._take_up(calls)
+                stopped = self._loop(workers, calls)
             finally:
                 workers.cancel()
         self._write_best()
+        self._keep_skills()
         self.journal.note("ended", stopped)
         result = self._result(stopped)
         for observer in self._observers:
             observer.end(self, result)
         return result
 
-    def _loop(self, workers: Workers) -> Stop:
+    def _loop(self, workers: Workers, calls: Calls | None) -> Stop:
         while not self._interrupted.is_set():
-            self._fill(workers)
-            if not self._in_flight:
+            self._fill(workers, calls)
+            if not self._busy:
                 if not self.search.budget.timed_out(self.elapsed_s):
                     self.search.close()
                 self._submit_begun(workers)
-            if not self._in_flight:
-                return Stop.EXHAUSTED if self._fruitless >= FRUITLESS else Stop.BUDGET
+            if not self._busy or self._overdue:
+                return self._why()
             self._take(workers)
             for observer in self._observers:
                 observer.tick(self)
         return Stop.INTERRUPTED
 
-    def _fill(self, workers: Workers) -> None:
+    @property
+    def _busy(self) -> bool:
+        """Whether something will happen: work is under way, or a model that is set aside will be tried again."""
+        if self._in_flight or self.search.open:
+            return True
+        at = self.elapsed_s
+        return self.search.asker is not None and self.search.asker.paused(at) and self._may_begin()
+
+    @property
+    def _overdue(self) -> bool:
+        """Whether only models are waited for, and they have had their time."""
+        limit = self.settings.budget.seconds
+        return not self._in_flight and limit is not None and self.elapsed_s > limit + GRACE_S
+
+    def _why(self) -> Stop:
+        if self.search.asker is not None and self.search.asker.silence:
+            return Stop.USED_UP if self.settings.proposer == "replay" else Stop.SILENT
+        return Stop.EXHAUSTED if self._fruitless >= self._fruitless_limit else Stop.BUDGET
+
+    @property
+    def _fruitless_limit(self) -> int:
+        return FRUITLESS_CALLS if self.search.asker else FRUITLESS
+
+    def _fill(self, workers: Workers, calls: Calls | None) -> None:
+        if calls is not None and not self.search.founding:
+            self._ask(workers, calls)
+            return
         for _ in range(ATTEMPTS):
             if self._in_flight >= QUEUED_PER_WORKER * workers.count or self._fruitless >= FRUITLESS:
                 return
             if not self.search.ready or not self._may_begin():
                 return
             self._intervene()
-            proposal = self.search.propose()
-            self._journal(proposal)
-            self.search.proposed(proposal)
-            self._fruitless = 0 if proposal.candidate else self._fruitless + 1
-            self._submit_begun(workers)
+            self._propose(workers, self.search.propose())
+
+    def _propose(self, workers: Workers, proposal: Proposal) -> None:
+        self._journal(proposal)
+        self.search.proposed(proposal)
+        self._fruitless = 0 if proposal.candidate else self._fruitless + 1
+        self._submit_begun(workers)
+
+    # ---- models
+
+    @contextmanager
+    def _calls(self) -> Iterator[Calls | None]:
+        """Threads that ask models; None where the proposer asks none."""
+        if self.search.asker is None:
+            yield None
+            return
+        llm = self.settings.llm
+        lines = models.lines(self.settings, self.folder)
+        calls = Calls(lines, llm.in_flight, Policy(llm.retries, llm.retry_s), self._results.put)
+        try:
+            yield calls
+        finally:
+            calls.close()
+
+    def _take_up(self, calls: Calls | None) -> None:
+        """Ask again what was being asked when the run was stopped."""
+        if calls is not None:
+            for request in self.search.unanswered:
+                calls.submit(request)
+
+    def _ask(self, workers: Workers, calls: Calls) -> None:
+        """Begin as many requests as may be under way. What waits for evaluation bounds how old a sample can get."""
+        waiting = max(calls.in_flight, QUEUED_PER_WORKER * workers.count)
+        while len(self.search.open) < calls.in_flight and self._in_flight < waiting:
+            at = self.elapsed_s
+            if not self.search.ready or not self.search.budget.allows(at):
+                return
+            self._intervene()
+            request = self.search.ask(at) if self._fruitless < FRUITLESS_CALLS else None
+            if request is None:
+                return
+            self._journal(request, at)
+            self.search.asked(request)
+            calls.submit(request)
+
+    def _take_exchange(self, workers: Workers, exchange: Exchange) -> None:
+        entry = self._journal(exchange)
+        self.search.exchanged(exchange, entry.at)
+        if exchange.final:
+            self._propose(workers, self.search.finish(exchange))
+            models.require_key(exchange)
+
+    # ---- evaluations
 
     def _intervene(self) -> None:
         while (step := self.search.remedy()) is not None:
@@ -220,9 +338,18 @@ class Run:
 
     def _take(self, workers: Workers) -> None:
         try:
-            future = self._results.get(timeout=TICK_S)
+            result = self._results.get(timeout=TICK_S)
         except queue.Empty:
             return
+        match result:
+            case Exchange():
+                self._take_exchange(workers, result)
+            case Exception():
+                raise result
+            case _:
+                self._take_evaluation(workers, result)
+
+    def _take_evaluation(self, workers: Workers, future: Future[Evaluation]) -> None:
         self._in_flight -= 1
         evaluation = future.result()
         # journal first: a crash after this line must not lose the evaluation
@@ -240,8 +367,8 @@ class Run:
             self.journal.note(ORDER_NOTE, json.dumps(self.search.order))
             self._order_noted = True
 
-    def _journal(self, record: Record) -> Entry:
-        entry = self.journal.append(record, self.elapsed_s)
+    def _journal(self, record: Record, at: float | None = None) -> Entry:
+        entry = self.journal.append(record, self.elapsed_s if at is None else at)
         for observer in self._observers:
             observer.entry(self, entry)
         return entry
@@ -249,9 +376,13 @@ class Run:
     def _write_best(self) -> None:
         best = self.search.champion or self.search.archive.best
         if best is not None:
-            temporary = self.folder / f".{BEST_FILE}.tmp"
-            temporary.write_text(best.candidate.files[self.problem.spec.program], encoding="utf-8")
-            temporary.replace(self.folder / BEST_FILE)
+            write_program(self.folder, best.candidate)
+
+    def _keep_skills(self) -> None:
+        champion = self.search.champion
+        if self.settings.llm.skills and champion is not None:
+            found = skills.learn(self.journal, self.folder.name, champion.candidate.id)
+            skills.keep(self.problem.digest, found)
 
     def _result(self, stopped: Stop) -> Result:
         search = self.search
@@ -265,7 +396,20 @@ class Run:
             tuple(search.impossible),
             search.repeats,
             self.cache.fault if self.cache else "",
+            search.asker.silence if search.asker and stopped is Stop.SILENT else "",
+            account.read(self.journal) if search.asker else None,
         )
+
+
+def write_program(folder: Path, candidate: Candidate) -> None:
+    """Write `best.py`; a program of several files goes into the folder `best`, each file wholly or not at all."""
+    place = folder / BEST_FOLDER if len(candidate.files) > 1 else folder
+    place.mkdir(exist_ok=True)
+    for name, text in candidate.files.items():
+        target = place / (name if place is not folder else BEST_FILE)
+        temporary = target.with_name(f".{target.name}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(target)
 
 
 class Workers:
@@ -327,18 +471,67 @@ def axes(the_problem: Problem) -> list[Axis]:
     return [Axis(**msgspec.structs.asdict(each)) for each in the_problem.spec.descriptors]
 
 
-def make_proposer(the_settings: Settings, the_problem: Problem, founders: Sequence[Candidate]) -> Proposer:
+def make_search(
+    the_settings: Settings, the_problem: Problem, journal: Journal, order: tuple[int, ...] = ()
+) -> Search:
+    """The state of a search at its beginning.
+
+    Args:
+        journal: where the run's candidates are found.
+        order: of the races, where it is known already.
+    """
+    founders = list(problem.select_seeds(the_problem, the_settings.seeds).values())
+    proposer = make_proposer(the_settings, the_problem, founders, journal)
+    # the instances of a harness come in batches, as they are
+    reorder = the_problem.spec.harness is None
+    search = Search(the_settings, founders, proposer, axes(the_problem), order, reorder)
+    search.budget.limits = msgspec.json.decode(journal.meta(BUDGET_NOTE) or "{}", type=BudgetSettings)
+    return search
+
+
+def make_proposer(
+    the_settings: Settings,
+    the_problem: Problem,
+    founders: Sequence[Candidate],
+    journal: Journal | None = None,
+) -> Proposer | ModelProposer:
     """The proposer that the settings name.
+
+    Args:
+        journal: where the run's candidates are; None = the proposer is only made to see that it can be.
 
     Raises:
         UsageError: there is none of that name.
+        ModelError: a model cannot be asked: its name, its key or its price is missing.
     """
     spec = the_problem.spec
-    if the_settings.proposer != "genetic":
-        raise UsageError(f"--proposer {the_settings.proposer}: there is no such proposer; there are: genetic")
-    return GeneticProposer(
-        spec.entry.function, spec.program, spec.limits.imports, founders, the_settings.genetic
+    match the_settings.proposer:
+        case "genetic":
+            return GeneticProposer(
+                spec.entry.function,
+                spec.program,
+                spec.limits.imports,
+                founders,
+                the_settings.genetic,
+                spec.changing,
+            )
+        case "llm" | "replay" | "manual":
+            known = json.loads(journal.meta(SKILLS_NOTE) or "[]") if journal else []
+            return LlmProposer(
+                Contract(spec.entry.function, spec.program),
+                Panel(models.seats(the_settings), the_settings.llm.patience_s),
+                Briefing(the_problem, the_settings.llm.prompt_tokens, known),
+                the_settings.llm,
+                journal.candidate if journal else _nobody,
+                the_settings.archive.islands if "islands" in the_settings.archive.kind else 1,
+            )
+    raise UsageError(
+        f"--proposer {the_settings.proposer}: there is no such proposer; there are: {', '.join(PROPOSERS)}"
     )
+
+
+def _nobody(identity: str) -> Candidate:
+    raise LookupError(identity)
 
 
 def start(
@@ -365,6 +558,7 @@ def start(
     the_problem.check_disjoint()
     founders = problem.select_seeds(the_problem, the_settings.seeds)
     proposer = make_proposer(the_settings, the_problem, list(founders.values()))
+    models.check_keys(the_settings)
     folder.mkdir(parents=True, exist_ok=True)
     settings.save(the_settings, folder / SETTINGS_FILE)
     meta = {
@@ -376,6 +570,10 @@ def start(
         "founders": json.dumps([candidate.id for candidate in founders.values()]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": json.dumps(versions()),
+        SKILLS_NOTE: json.dumps(
+            skills.lines(skills.load(the_problem.digest)) if the_settings.llm.skills else []
+        ),
+        BUDGET_NOTE: msgspec.json.encode(the_settings.budget).decode(),
     }
     sources = "".join(text for candidate in founders.values() for text in candidate.files.values())
     journal = Journal.create(folder, meta, sources.encode())
@@ -398,6 +596,22 @@ def reopen(
     journal = Journal.open(folder)
     _lock(journal)
     the_settings = settings.load(folder / SETTINGS_FILE)
+    models.check_keys(the_settings)
+    the_problem = unchanged_problem(folder, the_settings, journal)
+    if budget is not None:
+        the_settings = _with_budget(the_settings, budget)
+        settings.save(the_settings, folder / SETTINGS_FILE)
+    run = Run(folder, the_settings, the_problem, journal, observers, clock, cache)
+    run.replay()
+    return run
+
+
+def unchanged_problem(folder: Path, the_settings: Settings, journal: Journal) -> Problem:
+    """The problem of a run, as it was then.
+
+    Raises:
+        JournalError: the problem or its seeds have changed since.
+    """
     the_problem = problem.load(journal.meta("folder"), journal.meta("data"))
     if the_problem.digest != journal.meta("digest"):
         raise JournalError(
@@ -409,12 +623,7 @@ def reopen(
         raise JournalError(
             f"{folder}: the seeds of {the_problem.name} have changed since this run; begin a new run"
         )
-    if budget is not None:
-        the_settings = _with_budget(the_settings, budget)
-        settings.save(the_settings, folder / SETTINGS_FILE)
-    run = Run(folder, the_settings, the_problem, journal, observers, clock, cache)
-    run.replay()
-    return run
+    return the_problem
 
 
 def versions() -> dict[str, str]:

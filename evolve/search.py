@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from evolve.archives import make_archive
 from evolve.archives.population import Axis
@@ -16,11 +16,12 @@ from evolve.budget import Budget
 from evolve.credit import Credits
 from evolve.errors import EvolveError
 from evolve.journal import Placed
-from evolve.proposers.base import SIMPLIFICATION, TUNING, Proposer
+from evolve.proposers.base import SIMPLIFICATION, TUNING, ModelProposer, Proposer
 from evolve.racing import telling_order
 from evolve.records import (
     Candidate,
     Evaluation,
+    Exchange,
     Intervention,
     Member,
     Outcome,
@@ -29,11 +30,13 @@ from evolve.records import (
     Proposal,
     Remedy,
     Repeats,
+    Request,
+    Resumed,
     Sample,
     Split,
     Status,
 )
-from evolve.settings import Settings
+from evolve.settings import BudgetSettings, Settings
 from evolve.stagnation import Stagnation, sharpened
 from evolve.statistics import paired_bootstrap
 from evolve.trial import Race, Seen
@@ -75,7 +78,7 @@ class Search:
         self,
         settings: Settings,
         founders: Sequence[Candidate],
-        proposer: Proposer,
+        proposer: Proposer | ModelProposer,
         axes: Sequence[Axis] = (),
         order: tuple[int, ...] = (),
         reorder: bool = True,
@@ -97,7 +100,10 @@ class Search:
         self.founders: dict[str, Member] = {}
         self.impossible: list[Impossible] = []
         self.cached = 0
-        self._proposer = proposer
+        self.open: dict[int, Request] = {}  # asked of models, not yet a proposal
+        self.unread: dict[int, Exchange] = {}  # of these, the ones with an answer
+        self.asker = proposer if isinstance(proposer, ModelProposer) else None
+        self._proposer = None if isinstance(proposer, ModelProposer) else proposer
         # two seeds may be the same program
         self._to_found = list({candidate.id: candidate for candidate in founders}.values())
         self._awaited = {candidate.id for candidate in founders}
@@ -133,14 +139,18 @@ class Search:
             seed = self._to_found[0]
             return Proposal(number, "seed", (), replace(seed, number=number))
         rng = random.Random(f"{self.settings.seed}/{number}")
+        assert self._proposer is not None, "models are asked: see `ask`"
         sample = self._sample(number, rng)
         proposal = self._proposer.propose(sample, number, rng)
+        return self._numbered(proposal)
+
+    def _numbered(self, proposal: Proposal) -> Proposal:
         candidate = proposal.candidate
         if candidate is None:
             return proposal
         if candidate.id in self._known:
-            return Proposal(number, proposal.operator, proposal.parents, None, DUPLICATE)
-        return replace(proposal, candidate=replace(candidate, number=number))
+            return replace(proposal, candidate=None, reason=DUPLICATE)
+        return replace(proposal, candidate=replace(candidate, number=proposal.number))
 
     def _sample(self, number: int, rng: random.Random) -> Sample:
         sample = self.archive.sample(number, rng)
@@ -184,8 +194,13 @@ class Search:
 
     def proposed(self, proposal: Proposal) -> None:
         """Take note of a proposal; if it has a candidate, its evaluation is begun."""
-        self.proposals = proposal.number
-        self.archive.advance(proposal.number)
+        if self.open.pop(proposal.number, None):
+            self.unread.pop(proposal.number, None)
+            self.budget.end_call()
+        else:
+            self._advance(proposal.number)
+        if self.asker:
+            self.asker.proposed(proposal)
         candidate = proposal.candidate
         if proposal.operator == TUNING:
             self._tuned[proposal.parents[0]] += 1
@@ -198,6 +213,55 @@ class Search:
         self.budget.started += 1
         self.credits.begun(candidate)
         self._begin(Task(candidate, Split.TRAIN, self._race(candidate)))
+
+    def _advance(self, number: int) -> None:
+        self.proposals = number
+        self.archive.advance(number)
+
+    def resumed(self, record: Resumed) -> None:
+        """The run goes on after a stop, with another budget maybe."""
+        self.budget.limits = BudgetSettings(**asdict(record))
+        if self.asker:
+            self.asker.resumed()
+
+    # ---- asking models: a proposal is begun with a request, and finished with the last exchange about it
+
+    def ask(self, at: float) -> Request | None:
+        """Begin the next proposal; None if no model can be asked now.
+
+        Args:
+            at: running time of the search in seconds.
+        """
+        assert self.asker is not None, "no models are asked: see `propose`"
+        number = self.proposals + 1
+        rng = random.Random(f"{self.settings.seed}/{number}")
+        return self.asker.ask(self._sample(number, rng), number, rng, at, self.budget.affords)
+
+    def asked(self, request: Request) -> None:
+        """Take note of a request."""
+        assert self.asker is not None
+        self._advance(request.number)
+        self.open[request.number] = request
+        self.budget.begin_call(request)
+        self.asker.asked(request)
+
+    def exchanged(self, exchange: Exchange, at: float) -> None:
+        """Take note of an exchange with a model."""
+        assert self.asker is not None
+        self.budget.exchanged(exchange)
+        self.asker.exchanged(exchange, at)
+        if exchange.final:
+            self.unread[exchange.number] = exchange
+
+    def finish(self, exchange: Exchange) -> Proposal:
+        """What a request has become with its last exchange."""
+        assert self.asker is not None
+        return self._numbered(self.asker.read(self.open[exchange.number], exchange))
+
+    @property
+    def unanswered(self) -> list[Request]:
+        """Requests that are still to be answered, in order."""
+        return [request for number, request in self.open.items() if number not in self.unread]
 
     def _race(self, candidate: Candidate) -> Race | None:
         racing = self.settings.racing
@@ -274,10 +338,14 @@ class Search:
             self.seen.add(evaluation.decisions)
         if candidate.id in self._awaited:
             yield from self._take_founder(member)
+            if self.asker:
+                self.asker.evaluated(candidate, evaluation, evaluation.ok)
             return
         placement = self._offer(member)
         placed = placement.outcome is not Outcome.REJECTED
         self.credits.ended(candidate, evaluation, placed)
+        if self.asker:
+            self.asker.evaluated(candidate, evaluation, placed)
         if self.archive.best is not None:
             self.stagnation.saw(self.archive.best.score)
         if placed:

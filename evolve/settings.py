@@ -24,6 +24,8 @@ class BudgetSettings(_Strict, frozen=True):
 
     evaluations: int | None = None  # candidates evaluated on train
     seconds: float | None = None  # wall-clock seconds, counted over all parts of a resumed run
+    tokens: int | None = None  # of models: prompts and replies, cached and reasoning tokens included
+    dollars: float | None = None  # for models, at the prices of models/prices.toml or of llm.prices
 
 
 ARCHIVES = ("best-of-n", "top-k", "islands", "map-elites", "islands-map-elites")
@@ -32,7 +34,7 @@ ARCHIVES = ("best-of-n", "top-k", "islands", "map-elites", "islands-map-elites")
 class ArchiveSettings(_Strict, frozen=True):
     """Who may breed (see archives/). A population is an island, or all of an archive without islands."""
 
-    kind: str = "islands"  # one of ARCHIVES
+    kind: str = "islands-map-elites"  # one of ARCHIVES
     islands: int = 4  # populations, where the archive has islands
     size: int = 24  # members that a population holds; 1 is hill climbing
     tournament: int = 4  # members drawn for one parent; the best of them breeds. 1 = any alike
@@ -92,6 +94,25 @@ class BanditSettings(_Strict, frozen=True):
     cost: Literal["instances", "cpu"] = "instances"
 
 
+class LlmSettings(_Strict, frozen=True):
+    """How language models are asked (proposers llm, replay and manual; see docs/models.md)."""
+
+    in_flight: int = 8  # calls under way at a time
+    reply_tokens: int = 16_000  # of one reply at most, reasoning included
+    prompt_tokens: int = 12_000  # of one prompt at most; what is less important is left out
+    timeout_s: float = 180.0  # without a byte from the provider
+    retries: int = 5  # of a call after faults that may pass (see models/retry.py)
+    retry_s: float = 1.0  # the longest pause before the first of them; it doubles with each
+    patience_s: float = 600.0  # after so long without any reply a model is given up
+    stream: bool = True  # ask for the reply piece by piece, so that a slow one is told from a dead one
+    notes: bool = False  # models take notes of what helped; costs a call now and then
+    skills: bool = (
+        False  # ideas that helped in earlier runs of the problem are shown, and this run's are kept
+    )
+    source: str = ""  # proposer replay: the run whose replies are used
+    prices: dict[str, str] = {}  # "INPUT/OUTPUT[/CACHED]" in dollars per million tokens, by model
+
+
 class CacheSettings(_Strict, frozen=True):
     """Evaluations kept in runs/cache.db for the runs to come (see cache.py)."""
 
@@ -125,11 +146,13 @@ class Settings(_Strict, frozen=True):
     seed: int = 1
     seeds: tuple[str, ...] = ()  # names of the seeds in the first population; () = all
     proposer: str = "genetic"
+    models: tuple[str, ...] = ()  # openai:NAME, anthropic:NAME or URL#NAME, each with =WEIGHT if need be
     workers: int = 0  # 0 = as many as there are CPU cores
     budget: BudgetSettings = BudgetSettings()
     archive: ArchiveSettings = ArchiveSettings()
     racing: RacingSettings = RacingSettings()
     bandit: BanditSettings = BanditSettings()
+    llm: LlmSettings = LlmSettings()
     genetic: GeneticSettings = GeneticSettings()
     stagnation: StagnationSettings = StagnationSettings()
     cache: CacheSettings = CacheSettings()
@@ -159,7 +182,7 @@ def resolve(problem: str, given: Mapping[str, Any], overrides: Sequence[str] = (
         _apply(tree, override)
     settings = convert(tree)
     budget = settings.budget
-    if budget.evaluations is None and budget.seconds is None:
+    if budget == BudgetSettings():
         budget = BudgetSettings(seconds=DEFAULT_SECONDS)
     workers = settings.workers or available_cores()
     return msgspec.structs.replace(settings, budget=budget, workers=workers)
@@ -227,6 +250,15 @@ def _check_ranges(settings: Settings) -> None:
     rules: list[tuple[str, float | None, float, float]] = [
         ("budget.evaluations", settings.budget.evaluations, 1, 10**9),
         ("budget.seconds", settings.budget.seconds, 0.1, 10**8),
+        ("budget.tokens", settings.budget.tokens, 1, 10**13),
+        ("budget.dollars", settings.budget.dollars, 0.0, 10**9),
+        ("llm.in_flight", settings.llm.in_flight, 1, 1024),
+        ("llm.reply_tokens", settings.llm.reply_tokens, 16, 10**6),
+        ("llm.prompt_tokens", settings.llm.prompt_tokens, 1000, 10**6),
+        ("llm.timeout_s", settings.llm.timeout_s, 0.1, 10**5),
+        ("llm.retries", settings.llm.retries, 0, 100),
+        ("llm.retry_s", settings.llm.retry_s, 0.001, 1000),
+        ("llm.patience_s", settings.llm.patience_s, 0.0, 10**8),
         ("workers", settings.workers, 0, 1024),
         ("archive.islands", settings.archive.islands, 1, 1000),
         ("archive.size", settings.archive.size, 1, 10**6),

@@ -13,11 +13,12 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from evolve.account import print_account
 from evolve.effects import COST_UNITS, operator_facts, operator_table
 from evolve.evaluate import Evaluator
 from evolve.problem import Problem
 from evolve.records import Candidate, Evaluation, Member, Repeats, Split
-from evolve.run import Result
+from evolve.run import BEST_FILE, BEST_FOLDER, Result
 from evolve.search import Search
 from evolve.statistics import Interval, paired_bootstrap
 
@@ -244,6 +245,7 @@ def result_facts(problem: Problem, result: Result, rows: Sequence[Row]) -> dict[
         "stopped": str(result.stopped),
         "duplicates": {"source": result.repeats.source, "decisions": result.repeats.decisions},
         "cache": {"hits": result.repeats.cache, "fault": result.cache_fault},
+        "models": result.account.facts() if result.account else None,
         "impossible": [
             {
                 "candidate": each.candidate,
@@ -269,14 +271,20 @@ def print_result(
     console.print(f"Not run: {repeats_text(result.repeats)}.", highlight=False, soft_wrap=True)
     if result.cache_fault:
         console.print(Text(f"Warning: {result.cache_fault}.", style="yellow"), soft_wrap=True)
+    if result.silence:
+        console.print(Text(f"Warning: no model answers: {result.silence}.", style="yellow"), soft_wrap=True)
     console.print(render(problem, rows, [Split.TRAIN, Split.VALIDATION]))
     console.print(_claim(search, rows))
+    if result.account:
+        print_account(result.account, console)
     arms = search.credits.bandit.table()
     if arms and result.evaluations > len(search.founders):
         console.print(operator_table(operator_facts(arms), COST_UNITS[search.settings.bandit.cost]))
     _print_impossible(problem, result, console)
     folder = result.folder
-    console.print(f"The run lies in {folder}; its best program is {folder / 'best.py'}.", soft_wrap=True)
+    several = len(problem.spec.all_files) > 1
+    best = folder / (BEST_FOLDER if several else BEST_FILE)
+    console.print(f"The run lies in {folder}; its best program is {best}.", soft_wrap=True)
     console.print("Next:", style="bold")
     changed = [(f"evolve diff {folder}", "what the last step changed")]
     for command, purpose in (

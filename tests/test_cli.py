@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from evolve.cli import main
 
-COMMANDS = ["run", "resume", "evaluate", "baselines", "problems", "new"]
+COMMANDS = ["run", "resume", "replay", "evaluate", "baselines", "problems", "new"]
 COMMANDS += ["audit", "show", "lineage", "diff", "publish", "compare", "mlflow", "doctor"]
 
 

@@ -156,7 +156,7 @@ def test_a_child_in_memory_is_what_its_text_is_read_as(name: str) -> None:
     for number in range(150):
         proposal = made.propose(Sample(member(source)), number, random.Random(number))
         if proposal.candidate is not None:
-            kept = made._children[proposal.candidate.id]
+            kept = made.library.children[proposal.candidate.id, FILE]
             again = read(programs.parse(text(proposal)), entry)
             assert [ast.dump(d.node) for d in kept.definitions] == [
                 ast.dump(d.node) for d in again.definitions
@@ -168,12 +168,12 @@ def test_making_children_leaves_parents_and_donors_as_they_were(name: str) -> No
     """Programs share parts of their trees, so no operator may change one in place."""
     source, entry = ENTRIES[name]
     made = proposer(entry, source, DESCENT)
-    shared = [definition for seed in made._seeds for definition in seed.definitions]
+    shared = [definition for seed in made._seeds[FILE] for definition in seed.definitions]
     before = [definition.text for definition in shared]
     for number in range(300):
         made.propose(Sample(member(source)), number, random.Random(number))
-    shared += [d for parent in made._sources.values() for d in parent.definitions]
-    before += [d.text for parent in made._sources.values() for d in parent.definitions]
+    shared += [d for parent in made.library.sources.values() for d in parent.definitions]
+    before += [d.text for parent in made.library.sources.values() for d in parent.definitions]
     assert [ast.unparse(definition.node) for definition in shared] == before
 
 

@@ -8,14 +8,14 @@ import evolve
 ROOT = Path(evolve.__file__).parent
 LAYERS = [
     {"errors", "records"},
-    {"program", "settings", "statistics", "bandit", "folders", "openings", "data"},
-    {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new", "credit"},
-    {"cache", "scoring", "feedback", "racing"},
+    {"program", "settings", "statistics", "bandit", "folders", "openings", "data", "prompts"},
+    {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new", "credit", "edits"},
+    {"cache", "scoring", "feedback", "racing", "models", "account"},
     {"proposers", "trial", "lineage", "stagnation", "yields"},
-    {"evaluate", "effects"},
+    {"evaluate", "effects", "skills"},
     {"search"},
     {"run"},
-    {"table", "doctor", "publish", "compare", "audit", "report"},
+    {"table", "doctor", "publish", "compare", "audit", "report", "replay"},
     {"review", "observers", "compare_report"},
     {"cli"},
 ]

@@ -9,6 +9,7 @@ from evolve import problem
 from evolve.errors import JailError, ProblemError
 from evolve.evaluate import Evaluator
 from evolve.jail import Level
+from evolve.publish import source
 from evolve.records import Split, Status
 
 LIBRARY = '''
@@ -96,3 +97,21 @@ def test_a_library_that_nobody_could_import_is_refused(folder: Path, name: str, 
     (folder / "problem.toml").write_text(text.replace("ratio.py", name))
     with pytest.raises(ProblemError, match=message):
         problem.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("try:\n    import numba\nexcept ImportError:\n    numba = None\n", set()),
+        ("try:\n    from numba import njit\nexcept (OSError, ModuleNotFoundError):\n    pass\n", set()),
+        (
+            "try:\n    import numba\nexcept ImportError as error:\n    raise ImportError('x') from error\n",
+            {"numba"},
+        ),
+        ("try:\n    import numba\nexcept ValueError:\n    pass\n", {"numba"}),
+        ("try:\n    import numba\nfinally:\n    pass\n", {"numba"}),
+        ("import numba\ntry:\n    pass\nexcept ImportError:\n    import scipy\n", {"numba", "scipy"}),
+    ],
+)
+def test_what_a_published_evaluator_can_do_without_is_not_needed(text: str, needed: set[str]) -> None:
+    assert source.modules(text, optional=False) == needed

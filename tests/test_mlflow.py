@@ -33,9 +33,12 @@ from evolve.observers.mlflow_ui import ui_command
 from evolve.problem import Problem
 from evolve.program import make_candidate
 from evolve.records import (
+    Exchange,
     Outcome,
     Placement,
+    Prompt,
     Proposal,
+    Request,
 )
 from evolve.settings import ArchiveSettings
 from tests.mlflow_tools import ESCAPE, Search, Viewer, at_once, fill, has_mirrored, until
@@ -107,6 +110,27 @@ def test_program_diff_and_feedback_are_artifacts(mirrored: Search, viewer: Viewe
     feedback = viewer.file(run, "feedback.txt")
     assert "worst: n=50" in feedback
     assert "promoted: better on validation; difference +0.02 [+0.01, +0.03] at 95%" in feedback
+
+
+def test_a_model_its_prompt_and_its_reply_are_with_the_candidate(
+    tmp_path: Path, small: Problem, store: str, viewer: Viewer
+) -> None:
+    search = Search(tmp_path / "asked", small)
+    candidate = search.candidate(1)
+    given = ["proposer=llm", "models=['http://127.0.0.1:80/v1#m']"]
+    with search.create() as journal:
+        tree = {"llm": {"prices": {"http://127.0.0.1:80/v1#m": "1/2"}}}
+        settings.save(settings.resolve(str(small.folder), tree, given), search.folder / "settings.toml")
+        model = "http://127.0.0.1:80/v1#m"
+        journal.append(Request(1, "improve", model, (), Prompt("rules", "improve this"), 9, 0.1), 0.1)
+        journal.append(Exchange(1, 1, model, reply="Idea: better"), 0.2)
+        journal.append(Proposal(1, "improve", (), candidate, model=model), 0.2)
+        journal.append(Placed(candidate.id, Placement(Outcome.NEW)), 0.3)
+    mirror_run(search.folder, store, at_once)
+    run = viewer.nested(search.folder)[candidate.id]
+    assert run.data.tags["model"] == model
+    assert viewer.file(run, "prompt.md") == "rules\n\nimprove this"
+    assert viewer.file(run, "reply.md") == "Idea: better"
 
 
 def test_the_duration_of_a_nested_run_is_its_cpu_time(mirrored: Search, viewer: Viewer) -> None:

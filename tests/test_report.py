@@ -174,6 +174,32 @@ def test_a_run_on_another_problem_is_no_comparison(told: Path, small: Problem, t
         write(told, tmp_path / "report.html", against=[other])
 
 
+def asked(folder: Path) -> None:
+    """Let every tenth proposal of a run have been made by a model."""
+    with sqlite3.connect(folder / FILE) as database:
+        columns = {row[1] for row in database.execute("PRAGMA table_info(proposals)")}
+        for name, kind in (("model", "TEXT"), ("tokens", "INTEGER"), ("dollars", "REAL")):
+            if name not in columns:
+                database.execute(f"ALTER TABLE proposals ADD COLUMN {name} {kind} NOT NULL DEFAULT ''")
+        database.execute(
+            "UPDATE proposals SET model = 'some <b>model</b>', tokens = 1000, dollars = 0.25 WHERE number % 10 = 0"
+        )
+
+
+def test_what_models_took_is_told_and_drawn(small: Problem, tmp_path: Path) -> None:
+    folder = Story(small).write(tmp_path / "run")
+    asked(folder)
+    text = write(folder, measure=False).file.read_text(encoding="utf-8")
+    assert "what is left to the bound against dollars" in text
+    models = text[text.index("<h3>Models</h3>") :]
+    assert "<td>some &lt;b&gt;model&lt;/b&gt;</td><td>5,000</td><td>1.2500</td>" in models
+
+
+def test_without_models_no_dollars_are_drawn(html: str) -> None:
+    assert "against dollars" not in html
+    assert "<h3>Models</h3>" not in html
+
+
 def test_the_same_journal_gives_the_same_report(told: Path, report: Report, tmp_path: Path) -> None:
     again = write(told, tmp_path / "report.html", measure=False)
     assert again.file.read_bytes() == report.file.read_bytes()

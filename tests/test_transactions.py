@@ -152,13 +152,17 @@ def test_online_the_makespan_is_that_of_the_order_of_admission(
         if coming < len(batch):
             waiting.append(coming)
 
-    def pick(keys: Any, writes: Any, start: Any, length: Any, age: Any, span: int) -> int:
+    def pick(keys: Any, writes: Any, start: Any, length: Any, delay: Any, age: Any, span: int) -> int:
         while len(waiting) == 1 and len(length) > 1:
             admit(0)
         assert span == (tools.reference(batch, order)[0] if order else 0)
         assert length.tolist() == [len(batch[t]) for t in waiting]
         for row, t in enumerate(waiting):
             assert start[row] == tools.reference(batch, [*order, t])[1][t]
+            others = [other for other in waiting if other != t]
+            later = [tools.reference(batch, [*order, t, other])[1][other] for other in others]
+            now = [tools.reference(batch, [*order, other])[1][other] for other in others]
+            assert delay[row] == sum(later) - sum(now)
             assert (keys[row, len(batch[t]) :] == -1).all()
             assert [bool(write) for write in writes[row, : len(batch[t])]] == [w for _, w in batch[t]]
             assert age[row] == len(order) - max(0, t - window + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from evolve.genetic.nodes import shallow, size
@@ -78,7 +79,7 @@ class Draft:
         if self._open:
             changed = {name: Definition(name, opened.root) for name, opened in self._open.items()}
             kept = [changed.get(d.name, d) if d.is_function else d for d in self.source.definitions]
-            self.source = Source(self.source.entry, tuple(kept)).pruned()
+            self.source = replace(self.source, definitions=tuple(kept)).pruned()
             names = [name for name in changed if name in self.source.functions]
             if any(self.source.analysis(name).unbound for name in names):
                 self.undo()
@@ -172,7 +173,7 @@ class Draft:
         at = max((i + 1 for i, d in enumerate(old) if d.is_import), default=0)
         modules = [d for d in arrivals if d.is_import]
         others = [d for d in arrivals if not d.is_import]
-        self.source = Source(self.source.entry, (*old[:at], *modules, *others, *old[at:]))
+        self.source = replace(self.source, definitions=(*old[:at], *modules, *others, *old[at:]))
 
 
 def _plainly_named(source: Source) -> Source:
@@ -180,11 +181,12 @@ def _plainly_named(source: Source) -> Source:
     renames: dict[str, str] = {}
     for definition in source.definitions:
         stem, _, suffix = definition.name.rpartition("_")
-        if stem and suffix.isdigit() and not _is_taken(stem, source, renames):
+        fixed = definition.name == source.entry or definition.name in source.exports
+        if stem and suffix.isdigit() and not fixed and not _is_taken(stem, source, renames):
             renames[definition.name] = stem
     if not renames:
         return source
-    return Source(source.entry, tuple(d.renamed(renames) for d in source.definitions))
+    return replace(source, definitions=tuple(d.renamed(renames) for d in source.definitions))
 
 
 def _is_taken(name: str, source: Source, renames: dict[str, str]) -> bool:

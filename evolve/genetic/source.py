@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from evolve.genetic.infer import analyse
@@ -143,10 +143,14 @@ class Definition:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A whole program: definitions in the order of the text, and the entry that keeps the others alive."""
+    """One file of a program: definitions in the order of the text, and the entry that keeps the others alive.
+
+    exports: further definitions that stay, because other files of the program import them.
+    """
 
     entry: str
     definitions: tuple[Definition, ...]
+    exports: tuple[str, ...] = ()
 
     @cached_property
     def by_name(self) -> Mapping[str, Definition]:
@@ -214,20 +218,20 @@ class Source:
     def pruned(self) -> Source:
         """The same program without what the entry does not reach."""
         unnamed = [name for d in self.definitions if not d.name for name in d.mentions]
-        alive = self.reachable([self.entry, *unnamed])
+        alive = self.reachable([self.entry, *self.exports, *unnamed])
         kept = tuple(d for d in self.definitions if not d.name or d.name in alive)
-        return self if len(kept) == len(self.definitions) else Source(self.entry, kept)
+        return self if len(kept) == len(self.definitions) else replace(self, definitions=kept)
 
 
-def read(tree: ast.Module, entry: str) -> Source:
-    """Split a parsed program, which is changed on the way, and drop its docstrings and dead definitions."""
+def read(tree: ast.Module, entry: str, exports: tuple[str, ...] = ()) -> Source:
+    """Split a parsed file, which is changed on the way, and drop its docstrings and dead definitions."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and _has_docstring(body):
             node.body = node.body[1:] or [ast.Pass()]
     bare(tree)
     definitions = [d for statement in tree.body for d in _definitions(statement)]
-    return Source(entry, tuple(definitions)).pruned()
+    return Source(entry, tuple(definitions), exports).pruned()
 
 
 def _has_docstring(body: list[ast.stmt] | None) -> bool:

@@ -96,7 +96,7 @@ class ConsoleObserver:
         validated = f", champion on validation {champion.objective:.5g}" if champion else ""
         return (
             f"{elapsed:6.0f} s  {search.evaluations} evaluated, {self._rate(elapsed):.0f}/s, "
-            f"archive {len(search.archive)}, best on train {shown}{validated}, {_left(run)}"
+            f"archive {len(search.archive)}, best on train {shown}{validated}{_models(run)}, {_left(run)}"
         )
 
     def _draw(self, run: Run) -> RenderableType:
@@ -118,7 +118,7 @@ class ConsoleObserver:
             f"{search.evaluations} evaluated   {self._rate(run.elapsed_s):.0f} per second   "
             f"archive {len(search.archive)}   {search.statuses[Status.RACED_OUT]} stopped early   "
             f"{search.statuses[Status.DUPLICATE] + search.reasons[DUPLICATE]} duplicates   "
-            f"{search.cached} from the cache   {failed} failed"
+            f"{search.cached} from the cache   {failed} failed{_models(run)}"
         )
 
 
@@ -157,6 +157,14 @@ def _cells(evaluation: Evaluation) -> tuple[str, str]:
     return f"{evaluation.objective:.5g}", shown_score(evaluation)
 
 
+def _models(run: Run) -> str:
+    """What is being asked of models, and what they took; "" where none is asked."""
+    if run.search.asker is None:
+        return ""
+    budget = run.search.budget
+    return f", {len(run.search.open)} calls under way, {budget.tokens:,} tokens, ${budget.dollars:.4f}"
+
+
 def _left(run: Run) -> str:
     budget = run.search.budget.limits
     parts = []
@@ -164,6 +172,10 @@ def _left(run: Run) -> str:
         parts.append(f"{max(0.0, budget.seconds - run.elapsed_s):.0f} s left")
     if budget.evaluations is not None:
         parts.append(f"{max(0, budget.evaluations - run.search.evaluations)} evaluations left")
+    if budget.tokens is not None:
+        parts.append(f"{max(0, budget.tokens - run.search.budget.tokens):,} tokens left")
+    if budget.dollars is not None:
+        parts.append(f"${max(0.0, budget.dollars - run.search.budget.dollars):.4f} left")
     return ", ".join(parts)
 
 

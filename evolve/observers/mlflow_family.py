@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from evolve.observers.mlflow_store import Nested
 from evolve.records import Candidate
 
 LINKED = 40  # children named in a description; the tag `parents` finds the others
-_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&$])")
+_MARKUP = re.compile(r"([\\`*_\[\]()|~])")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
@@ -68,4 +69,4 @@ class Family:
 
 def escaped(text: str) -> str:
     """Text as Markdown that shows it literally; it may come from a candidate."""
-    return _MARKUP.sub(r"\\\1", _UNSEEN.sub(" ", text))
+    return _MARKUP.sub(r"\\\1", html.escape(_UNSEEN.sub(" ", text), quote=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -45,6 +46,7 @@ from evolve.yields import Yields
 
 CHUNK = 500  # entries read at a time: a reader that stays inside the journal keeps its log growing
 SEQ = "evolve.seq"
+_NO_NAME = re.compile(r"[^\w\-. ]+")  # what a param's name may not have; models' names are part of some
 COLUMNS = (
     "metrics.`score.train`",
     "metrics.`score.validation`",
@@ -144,7 +146,7 @@ class Mirror:
     def _facts(self) -> dict[str, str]:
         versions: dict[str, str] = json.loads(self.journal.meta("versions") or "{}")
         return {
-            **dict(_flat(msgspec.to_builtins(self._settings))),
+            **{_NO_NAME.sub("_", name): value for name, value in _flat(msgspec.to_builtins(self._settings))},
             "problem.digest": self.journal.meta("digest"),
             **{f"version.{name}": number for name, number in versions.items()},
         }
@@ -278,6 +280,13 @@ class Mirror:
 
     # ---- nested runs
 
+    def _asked(self, candidate: Candidate) -> dict[str, str]:
+        """The prompt and the reply that a candidate came from; none where no model was asked."""
+        request, reply = self.journal.request(candidate.number), self.journal.reply(candidate.number)
+        if request is None or reply is None:
+            return {}
+        return {"prompt.md": f"{request.prompt.system}\n\n{request.prompt.user}", "reply.md": reply.reply}
+
     def _is_done(self, candidate: str) -> bool:
         return candidate in self._nested and self._nested[candidate].done
 
@@ -297,7 +306,7 @@ class Mirror:
             values |= {**train.values(), "cpu_s": train.cpu_s, "peak_mb": train.peak_mb}
         self.store.log(run.run, list(_points(values, self._ms(at), 0)))
         texts = {"feedback.txt": train.text if train else "", **self._diffs(candidate, train)}
-        self.store.write(run, {**candidate.files, **texts})
+        self.store.write(run, {**candidate.files, **texts, **self._asked(candidate)})
         self.store.end(run.run, self._ms(at))
         self._nested[identity] = replace(run, done=True)
 
@@ -307,7 +316,9 @@ class Mirror:
         return self.store.create(self._key, _name(candidate), began, self._marks(candidate, placement))
 
     def _marks(self, candidate: Candidate, placement: Placement) -> dict[str, str]:
+        request = self.journal.request(candidate.number)
         return {
+            **({"model": request.model} if request else {}),
             PARENT: self.parent,
             CANDIDATE: candidate.id,
             "parents": " ".join(candidate.parents),

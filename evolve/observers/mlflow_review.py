@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +12,8 @@ from evolve.errors import EvolveError
 from evolve.folders import run_key
 from evolve.journal import Journal
 from evolve.lineage import Lineage
-from evolve.observers.mlflow import brief, default_store
+from evolve.observers.mlflow import brief, default_store, environment, pending
+from evolve.publish.proof import Registered
 from evolve.publish.review import Review, choose, keep
 
 
@@ -27,6 +30,7 @@ def read(folder: Path, store: str = "") -> Mapping[str, Review]:
     uri = default_store(store or settings.load(folder / "settings.toml").mlflow.store)
     with Journal.open(folder, read_only=True) as journal:
         key, name = run_key(folder, journal.meta("started"), journal.meta("digest")), journal.meta("problem")
+    os.environ.update(environment())
     from evolve.observers.mlflow_store import Store
 
     try:
@@ -49,6 +53,28 @@ def approved(folder: Path, identity: str | None, store: str = "") -> Review:
     reviews = read(folder, store)
     with Journal.open(folder, read_only=True) as journal, Lineage(journal) as lineage:
         return choose(lineage, identity, reviews)
+
+
+def registered(folder: Path, identity: str) -> Registered | None:
+    """A candidate's version of the registered model in the store that the run was mirrored to; None if unknown.
+
+    A store that is out of reach knows nothing: publishing needs none.
+    """
+    progress = pending(folder)
+    if progress is None or not progress.parent_run_id:
+        return None
+    os.environ.update(environment())
+    with Journal.open(folder, read_only=True) as journal:
+        key, name = run_key(folder, journal.meta("started"), journal.meta("digest")), journal.meta("problem")
+    from evolve.observers.mlflow_store import Store
+
+    model = f"evolve-{name}"
+    try:
+        version = Store(progress.store, name).versions(model, key).get(identity)
+    except Exception as error:  # MLflow, SQLAlchemy and requests each raise their own
+        print(f"the MLflow store {progress.store} cannot be read: {brief(error)}", file=sys.stderr)
+        return None
+    return Registered(model, int(version)) if version else None
 
 
 def _word(verdict: str) -> str:

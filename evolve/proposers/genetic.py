@@ -7,18 +7,17 @@ building blocks of others. It knows no problem: its material is the parent, the 
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from evolve import program as programs
 from evolve.credit import SEPARATOR
 from evolve.errors import ProgramError
 from evolve.genetic.draft import Draft
+from evolve.genetic.library import Library
 from evolve.genetic.operators import OPERATORS, WEIGHTS
 from evolve.genetic.simplify import shrink
-from evolve.genetic.source import Source, read
+from evolve.genetic.source import Source
 from evolve.genetic.task import Task
 from evolve.genetic.tuning import tune
 from evolve.proposers.base import SIMPLIFICATION, TUNING, Proposer
@@ -30,8 +29,6 @@ ATTEMPTS = 12
 TUNING_WEIGHT = 14.0  # prior weight of tuning beside those of the operators
 CHAIN = (0.72, 0.2, 0.08)  # chances of one, two, three operators in sequence
 ROOMY = 80  # nodes from which on a function that grows is given up more and more often
-CACHE = 512  # parsed programs that are kept
-CHILDREN = 64  # proposals that are kept until they breed
 
 
 class GeneticProposer(Proposer):
@@ -46,6 +43,7 @@ class GeneticProposer(Proposer):
         imports: Sequence[str],
         seeds: Sequence[Candidate],
         settings: GeneticSettings | None = None,
+        changing: Sequence[str] = (),
     ) -> None:
         """
         Args:
@@ -53,6 +51,7 @@ class GeneticProposer(Proposer):
             program: name of the file that holds it.
             imports: modules that a program may import.
             seeds: candidates whose functions serve as building blocks.
+            changing: names of the files that may change; empty = `program` alone.
 
         Raises:
             ProgramError: a seed does not parse.
@@ -60,98 +59,91 @@ class GeneticProposer(Proposer):
         self.settings = settings or GeneticSettings()
         tuning = {TUNING: TUNING_WEIGHT} if self.settings.tuning else {}
         self.arms: Mapping[str, float] = {**WEIGHTS, **tuning}
-        self.entry = entry
-        self.program = program
-        self.imports = tuple(imports)
-        self._sources: dict[str, Source] = {}
-        self._children: dict[str, Source] = {}  # just proposed: what their text would be read as
-        self._seeds = tuple(self._read(seed) for seed in seeds)
-        self._limit = MAX_GROWTH + max((seed.size for seed in self._seeds), default=0)
+        self.library = Library(entry, program, changing)
+        siblings = {name.removesuffix(".py") for seed in seeds for name in seed.files if len(seed.files) > 1}
+        self.imports = (*imports, *sorted(siblings))
+        self._seeds = {
+            name: tuple(self.library.read(seed, name) for seed in seeds) for name in self.library.changing
+        }
+        self._limits = {
+            name: MAX_GROWTH + max((seed.size for seed in found), default=0)
+            for name, found in self._seeds.items()
+        }
 
     def propose(self, sample: Sample, number: int, rng: random.Random) -> Proposal:
         parent = sample.parent.candidate
         try:
-            source = self._source(parent)
-            others = [self._source(member.candidate) for member in sample.inspirations]
+            file = self.library.file(parent, rng)
+            source = self.library.source(parent, file)
+            others = [self.library.source(member.candidate, file) for member in sample.inspirations]
         except ProgramError as error:
             return Proposal(number, "none", (parent.id,), None, str(error))
         breeding = _distinct([*others])
-        donors = _distinct([*breeding, *self._seeds])
+        donors = _distinct([*breeding, *self._seeds[file]])
+        task = Task(Draft(source, self.imports), donors, len(breeding), rng)
+        shares = sample.shares or self.arms
         if rng.random() < self.settings.simplification:
-            simpler = self._simplified(
-                Task(Draft(source, self.imports), donors, len(breeding), rng), parent, number
-            )
+            simpler = self._simplified(task, parent, file, number)
             if simpler is not None:
                 return simpler
-        shares = sample.shares or self.arms
         if rng.random() * sum(shares.values()) < shares.get(TUNING, 0.0):
-            tuned = self._tuned(sample, number)
+            tuned = self._tuned(sample, file, number)
             if tuned is not None:
                 return tuned
+        return self._varied(task, sample, file, number)
+
+    def _varied(self, task: Task, sample: Sample, file: str, number: int) -> Proposal:
+        parent, source, shares = sample.parent.candidate, task.source, sample.shares or self.arms
         varying = {name: share for name, share in shares.items() if name in OPERATORS}
         reason = "no operator found anything to change"
         for _ in range(ATTEMPTS):
-            draft = Draft(source, self.imports)
-            operators, note = _vary(Task(draft, donors, len(breeding), rng), varying, sample.width)
+            fresh = replace(task, draft=Draft(source, self.imports))
+            operators, note = _vary(fresh, varying, sample.width)
             if not operators:
                 continue
-            reason = self._fault(draft.source, source)
+            reason = self._fault(fresh.source, source, file)
             if not reason:
-                return self._proposal(draft.source, parent, number, operators, note)
+                return self._proposal(fresh.source, parent, file, number, operators, note)
         return Proposal(number, "none", (parent.id,), None, reason)
 
-    def _tuned(self, sample: Sample, number: int) -> Proposal | None:
+    def _tuned(self, sample: Sample, file: str, number: int) -> Proposal | None:
         """A child of the best member at hand whose numbers are not tuned yet, by the next step of its tuning."""
         members = (sample.parent, *sample.inspirations)
         for member in sorted(members, key=lambda member: -member.score):
             parent = member.candidate
-            draft = Draft(self._source(parent), self.imports)
+            draft = Draft(self.library.source(parent, file), self.imports)
             note = tune(draft, sample.tuned.get(parent.id, 0), parent.note)
             if note and draft.commit():
-                return self._proposal(draft.source, parent, number, [TUNING], note)
+                return self._proposal(draft.source, parent, file, number, [TUNING], note)
         return None
 
-    def _simplified(self, task: Task, parent: Candidate, number: int) -> Proposal | None:
+    def _simplified(self, task: Task, parent: Candidate, file: str, number: int) -> Proposal | None:
+        source = task.source
         for _ in range(ATTEMPTS):
-            note = shrink(task)
-            if note and self.entry in task.source.functions:
-                return self._proposal(task.source, parent, number, [SIMPLIFICATION], note)
-            task = replace(task, draft=Draft(self._source(parent), self.imports))
+            fresh = replace(task, draft=Draft(source, self.imports))
+            note = shrink(fresh)
+            if note and not self._fault(fresh.source, source, file):
+                return self._proposal(fresh.source, parent, file, number, [SIMPLIFICATION], note)
         return None
 
-    def _fault(self, child: Source, parent: Source) -> str:
+    def _fault(self, child: Source, parent: Source, file: str) -> str:
         """Why a child is not worth a proposal; "" if it is."""
-        if child.size > self._limit and child.size > parent.size:
-            return f"the child has {child.size} nodes; at most {self._limit} are allowed"
-        if self.entry not in child.functions:
-            return f"the child lost its entry point {self.entry}"
+        limit = self._limits[file]
+        if child.size > limit and child.size > parent.size:
+            return f"the child has {child.size} nodes; at most {limit} are allowed"
+        for name in (parent.entry, *parent.exports):
+            if name in parent.by_name and name not in child.by_name:
+                return f"the child lost {name}, which is called from outside"
         if child.text == parent.text:
             return "the child is the same as its parent"
         return ""
 
     def _proposal(
-        self, child: Source, parent: Candidate, number: int, operators: list[str], note: str
+        self, child: Source, parent: Candidate, file: str, number: int, operators: list[str], note: str
     ) -> Proposal:
-        text = child.text
         operator = operators[0] if len(set(operators)) == 1 else SEPARATOR.join(operators)
-        identity = hashlib.sha256(f"{self.program}\0{text}\0".encode()).hexdigest()[:16]
-        self._children[identity] = child
-        if len(self._children) > CHILDREN:
-            self._children.pop(next(iter(self._children)))
-        candidate = Candidate(identity, {self.program: text + "\n"}, (parent.id,), operator, note, number)
+        candidate = self.library.child(parent, file, child, operator, note, number)
         return Proposal(number, operator, (parent.id,), candidate)
-
-    def _source(self, candidate: Candidate) -> Source:
-        known = self._sources.get(candidate.id)
-        if known is None:
-            known = self._children.pop(candidate.id, None) or self._read(candidate)
-            if len(self._sources) >= CACHE:
-                self._sources.pop(next(iter(self._sources)))
-            self._sources[candidate.id] = known
-        return known
-
-    def _read(self, candidate: Candidate) -> Source:
-        return read(programs.parse(candidate.files[self.program], self.program), self.entry)
 
 
 def _distinct(sources: Sequence[Source]) -> tuple[Source, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import keyword
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from evolve.lineage import Lineage
 from evolve.problem import Problem
 from evolve.publish import package, proof, sample, source, words
 from evolve.publish.holdout import Holdout, Rival
-from evolve.publish.proof import Case
+from evolve.publish.proof import Case, Registered
 from evolve.publish.review import Review
 from evolve.records import Candidate, Split, Status
 from evolve.run import SETTINGS_FILE
@@ -80,6 +80,7 @@ def publish(
     name: str | None = None,
     again: bool = False,
     review: Review | None = None,
+    registry: Callable[[str], Registered | None] | None = None,
 ) -> Published:
     """Write a package from a run's champion, or from another candidate of it.
 
@@ -92,6 +93,7 @@ def publish(
         name: of the module; by default the problem's name and `_heuristic`.
         again: open the holdout although it was opened for another candidate; the proof counts it.
         review: what a reviewer said about this candidate, for the proof.
+        registry: knows the candidate's version in a model registry, which becomes the package's.
 
     Raises:
         UsageError: destination or name cannot be used.
@@ -100,7 +102,9 @@ def publish(
         EvaluatorError, JailError: the holdout cannot be measured.
     """
     with _claimed(folder) as journal, Lineage(journal) as lineage:
-        case = replace(_case(folder, journal, lineage, identity, name), review=review)
+        case = _case(folder, journal, lineage, identity, name)
+        known = registry(case.candidate.id) if registry else None
+        case = replace(case, review=review, registered=known)
         case.problem.check_disjoint()
         package.check_evaluator(case)
         chosen = sample.choose(case.instances)
@@ -159,13 +163,12 @@ def _candidate(folder: Path, journal: Journal, lineage: Lineage, identity: str |
 
 def _check_program(candidate: Candidate, the_problem: Problem) -> None:
     main = the_problem.spec.program
-    if set(candidate.files) != {main}:
+    if taken := {"heuristic.py", "__init__.py"} & (candidate.files.keys() - {main}):
         raise PublishError(
-            f"candidate {candidate.id} consists of {', '.join(candidate.files)}; "
-            f"a program of one file, {main}, can be published"
+            f"candidate {candidate.id} has a file {taken.pop()}, which is the package's own; rename it in the problem"
         )
     try:
-        source.modules(candidate.files[main])
+        source.foreign(candidate.files)
     except ProgramError as error:
         raise PublishError(f"candidate {candidate.id}: {error}; it cannot stand alone") from None
 

@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import tomli_w
 
 from evolve.errors import PublishError, UsageError
+from evolve.program import normalise, parse, unified_diff
 from evolve.publish import source, words
 from evolve.publish.holdout import Measured
 from evolve.publish.proof import Case
@@ -23,7 +24,6 @@ from evolve.records import Split
 
 TEMPLATES = Path(__file__).parent.parent / "templates" / "package"
 REQUIREMENTS = {"numpy": "numpy>=1.26"}
-VERSION = "0.1.0"
 
 
 @contextmanager
@@ -57,15 +57,28 @@ def write(
     """Write all files; gives the proof as it was written."""
     text = case.candidate.files[case.problem.spec.program]
     function = case.problem.spec.entry.function
-    module = source.document(text, function, words.about_module(proof), words.about_function(proof))
+    programs = case.candidate.files
+    others = {
+        name: source.relative(content, programs)
+        for name, content in programs.items()
+        if name != case.problem.spec.program
+    }
+    module = source.document(
+        source.relative(text, programs), function, words.about_module(proof), words.about_function(proof)
+    )
     example = case.problem.example(case.instances[next(iter(sample))])
+    diff = _diff(case)
     digest = hashlib.sha256(module.encode()).hexdigest()
-    proof = {**proof, "candidate": {**proof["candidate"], "module_sha256": digest}}
+    digests = {name: hashlib.sha256(content.encode()).hexdigest() for name, content in others.items()}
+    proof = {
+        **proof,
+        "candidate": {**proof["candidate"], "module_sha256": digest, "files_sha256": digests},
+    }
     objectives = measured.evaluation.objectives
     cases = [json.dumps({**encoded, "objective": objectives[index]}) for index, encoded in sample.items()]
     files = {
-        "pyproject.toml": _pyproject(case, text),
-        "README.md": words.readme(proof, example),
+        "pyproject.toml": _pyproject(case),
+        "README.md": words.readme(proof, example, diff),
         "LICENSE": _template("LICENSE"),
         "PROOF.json": json.dumps(proof, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         f"src/{case.module}/__init__.py": _init(case, proof),
@@ -76,8 +89,11 @@ def write(
         "tests/sample.json": "[\n" + ",\n".join(cases) + "\n]\n",
         "tests/results.csv": _results(case, measured),
     }
+    files |= {f"src/{case.module}/{name}": content for name, content in others.items()}
     if case.problem.spec.harness:
         files["tests/harness.py"] = case.problem.harness
+    if diff:
+        files["seed.diff"] = diff
     files |= {f"tests/{name}.py": text for name, text in case.problem.libraries.items()}
     # behind a harness, an instance's arguments are not those of the function
     stub = "" if case.problem.spec.harness else source.stub(text, function, example)
@@ -90,6 +106,19 @@ def write(
     return proof
 
 
+def _diff(case: Case) -> str:
+    """From the seed to the program, unified, both without comments, docstrings and layout; "" for a seed itself."""
+    line = case.lineage.line(case.candidate.id)
+    if len(line) < 2:
+        return ""
+    seed = case.journal.candidate(line[0].id)
+    return unified_diff(_bare(seed.files), _bare(case.candidate.files)) + "\n"
+
+
+def _bare(files: Mapping[str, str]) -> dict[str, str]:
+    return {name: normalise(parse(text, name)) for name, text in files.items()}
+
+
 def check_evaluator(case: Case) -> None:
     """The evaluator goes into the package, so it may need nothing but numpy.
 
@@ -97,11 +126,12 @@ def check_evaluator(case: Case) -> None:
         PublishError: naming what else it imports.
     """
     path = case.problem.folder / case.problem.spec.evaluator
-    foreign = source.modules(path.read_text("utf-8")) - {"numpy"}
+    foreign = source.modules(path.read_text("utf-8"), optional=False) - {"numpy"}
     if foreign:
         raise PublishError(
             f"{path} imports {', '.join(sorted(foreign))}; the package carries a copy of the evaluator, "
-            f"which may import numpy and the standard library only"
+            f"which may import numpy and the standard library only, "
+            f"and other modules where it goes on without them (try, except ImportError)"
         )
 
 
@@ -109,13 +139,13 @@ def _template(name: str) -> str:
     return (TEMPLATES / name).read_text("utf-8")
 
 
-def _pyproject(case: Case, text: str) -> str:
-    needed = sorted(REQUIREMENTS.get(name, name) for name in source.modules(text))
+def _pyproject(case: Case) -> str:
+    needed = sorted(REQUIREMENTS.get(name, name) for name in source.foreign(case.candidate.files))
     libraries = case.problem.libraries.values()
     tested = {"numpy"}.union(*map(source.modules, libraries)) - case.problem.libraries.keys()
     project = {
         "name": case.module.replace("_", "-"),
-        "version": VERSION,
+        "version": case.version,
         "description": f"{case.problem.spec.title}: a heuristic with its proof",
         "readme": "README.md",
         "license": "Apache-2.0",
@@ -141,7 +171,7 @@ def _pyproject(case: Case, text: str) -> str:
 
 def _init(case: Case, proof: dict[str, Any]) -> str:
     function = case.problem.spec.entry.function
-    body = f'from .heuristic import {function}\n\n__all__ = ["{function}"]\n__version__ = "{VERSION}"\n'
+    body = f'from .heuristic import {function}\n\n__all__ = ["{function}"]\n__version__ = "{case.version}"\n'
     return source.document(body, "", words.about_package(proof), "")
 
 

@@ -13,14 +13,24 @@ import numpy as np
 from evolve.journal import Journal
 from evolve.lineage import Lineage
 from evolve.problem import Problem
+from evolve.publish import story, usage
 from evolve.publish.holdout import Measured, Rival
 from evolve.publish.review import Review
 from evolve.records import Candidate, Evaluation, Instance, Split
 from evolve.settings import Settings
 from evolve.statistics import Interval, bootstrap_mean, finite, paired_bootstrap
 
-FORMAT = 1
+FORMAT = 2
+VERSION = "0.1.0"  # of a candidate that no registry knows
 PRIVATE = {"problem", "data", "mlflow"}  # settings that name places on this machine
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The candidate as a version of a registered model."""
+
+    model: str
+    version: int
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,12 @@ class Case:
     candidate: Candidate
     module: str
     review: Review | None = None
+    registered: Registered | None = None
+
+    @property
+    def version(self) -> str:
+        """Of the package: that of the model registry, if it knows the candidate."""
+        return f"0.{self.registered.version}.0" if self.registered else VERSION
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -42,10 +58,13 @@ class Case:
 
 def facts(case: Case, measured: Measured) -> dict[str, Any]:
     """Everything that a reader needs to judge the claim; what is not a finite number is null."""
+    growth = usage.growth(case.journal, case.problem, case.candidate, case.settings.jail.minimum)
     found: dict[str, Any] = finite(
         {
             "format": FORMAT,
             "module": case.module,
+            "version": case.version,
+            "registered": asdict(case.registered) if case.registered else None,
             "entry": _entry(case.problem),
             "problem": _problem(case.problem),
             "candidate": {
@@ -65,7 +84,12 @@ def facts(case: Case, measured: Measured) -> dict[str, Any]:
             "promotion": _promotion(case),
             "review": {"verdict": case.review.verdict, "reason": case.review.reason} if case.review else None,
             "search": _search(case),
-            "lineage": [asdict(node) for node in case.lineage.line(case.candidate.id)],
+            "lineage": _lineage(case),
+            "usage": {
+                "groups": _verdicts(case, measured),
+                "shape": usage.shape(case.candidate),
+                "growth": asdict(growth) if growth else None,
+            },
         }
     )
     return found
@@ -105,6 +129,24 @@ def _problem(problem: Problem) -> dict[str, Any]:
     }
 
 
+def _lineage(case: Case) -> list[dict[str, Any]]:
+    """The steps from the seed; each with its score on train, the first one with what it says of itself."""
+    found = []
+    for node in case.lineage.line(case.candidate.id):
+        verdict = case.lineage.verdict(node.id, Split.TRAIN)
+        found.append({**asdict(node), "train": verdict.score if verdict else None})
+    seed = case.journal.candidate(found[0]["id"])
+    found[0]["about"] = story.about(seed.files.get(case.problem.spec.program, ""))
+    return found
+
+
+def _verdicts(case: Case, measured: Measured) -> list[dict[str, Any]]:
+    sound = {rival.name: found for rival, found in measured.rivals if found.ok}
+    keys = case.problem.spec.report.group_by
+    level = case.settings.promotion.confidence
+    return usage.verdicts(case.instances, keys, measured.evaluation, sound, level)
+
+
 def _holdout(case: Case, measured: Measured) -> dict[str, Any]:
     evaluation, settings = measured.evaluation, case.settings.promotion
     intervals = {
@@ -115,6 +157,7 @@ def _holdout(case: Case, measured: Measured) -> dict[str, Any]:
         **figures(evaluation),
         **intervals,
         "confidence": settings.confidence,
+        "bound": float(np.mean([instance.bound for instance in case.instances])),
         "summary": _summary(case, evaluation),
         "groups": _groups(case, measured),
     }

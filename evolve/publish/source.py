@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -96,14 +96,21 @@ def _block(paragraph: str, indent: str) -> str:
     return textwrap.indent(filled, indent)
 
 
-def modules(source: str) -> set[str]:
+def modules(source: str, optional: bool = True) -> set[str]:
     """Top-level names of the modules that a program imports, the standard library's left out.
+
+    Args:
+        optional: count also what it tries to import, and can do without.
 
     Raises:
         ProgramError: a relative import, which has no meaning outside the program's own package.
     """
     found: set[str] = set()
-    for node in ast.walk(program.parse(source)):
+    tree = program.parse(source)
+    tried = set() if optional else {id(node) for node in _tried(tree)}
+    for node in ast.walk(tree):
+        if id(node) in tried:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -111,6 +118,62 @@ def modules(source: str) -> set[str]:
                 raise ProgramError(f"line {node.lineno}: a relative import")
             found.add(str(node.module).partition(".")[0])
     return found - sys.stdlib_module_names
+
+
+def _tried(tree: ast.AST) -> Iterator[ast.AST]:
+    """What stands in a `try` that goes on after an ImportError."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Try):
+            continue
+        for handler in node.handlers:
+            caught = (
+                {name.id for name in ast.walk(handler.type) if isinstance(name, ast.Name)}
+                if handler.type
+                else set()
+            )
+            ends = any(isinstance(step, ast.Raise) for each in handler.body for step in ast.walk(each))
+            if caught & {"ImportError", "ModuleNotFoundError"} and not ends:
+                yield from (below for statement in node.body for below in ast.walk(statement))
+
+
+def foreign(files: Mapping[str, str]) -> set[str]:
+    """Modules that the files of a program import, without each other and the standard library.
+
+    Raises:
+        ProgramError: a relative import.
+    """
+    found = {name for text in files.values() for name in modules(text)}
+    return found - {name.removesuffix(".py") for name in files}
+
+
+def relative(source: str, files: Mapping[str, str]) -> str:
+    """The source as a module of a package: imports of a program's other files become relative ones."""
+    siblings = {name.removesuffix(".py") for name in files}
+    text = source.encode()
+    starts = [0]
+    for line in text.split(b"\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    places = [
+        node for node in ast.walk(program.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    for node in sorted(places, key=lambda node: -node.lineno):
+        new = _within(node, siblings)
+        if new and node.end_lineno is not None and node.end_col_offset is not None:
+            start = starts[node.lineno - 1] + node.col_offset
+            end = starts[node.end_lineno - 1] + node.end_col_offset
+            text = text[:start] + new.encode() + text[end:]
+    return text.decode()
+
+
+def _within(node: ast.Import | ast.ImportFrom, siblings: set[str]) -> str:
+    """An import statement as a package's module has it; "" if it stays as it is."""
+    if isinstance(node, ast.ImportFrom):
+        moved = ast.ImportFrom(node.module, node.names, 1)
+        return ast.unparse(moved) if node.module in siblings else ""
+    mine = [alias for alias in node.names if alias.name in siblings]
+    others = [alias for alias in node.names if alias.name not in siblings]
+    parts = [*([ast.Import(others)] if others else []), *([ast.ImportFrom(None, mine, 1)] if mine else [])]
+    return "; ".join(ast.unparse(part) for part in parts) if mine else ""
 
 
 def stub(source: str, function: str, arguments: Mapping[str, Value]) -> str:

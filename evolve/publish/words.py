@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from evolve.publish import story, usage
 from evolve.records import Value
 
-SHOWN_STEPS = 12  # of a long lineage: the first and the last ones
-STEP_CHARACTERS = 90
+SHOWN_DIFF = 200  # lines of the diff from the seed that the README shows
 ASKED = (
     "it is called each time that there is something to decide; its module was loaded anew for each instance, "
     "and may remember earlier calls"
@@ -45,9 +45,10 @@ def about_function(proof: Facts) -> str:
             *([f"{_capital(ASKED)}."] if proof["entry"]["interactive"] else []),
             measured(proof),
             *(f"{comparison(rival, proof)}." for rival in proof["rivals"]),
-            f"{origin(proof)}:",
-            "\n".join(steps(proof)),
-            limit,
+            f"How it works, as it came about. {origin(proof)}:",
+            "\n".join(story.steps(proof["lineage"])),
+            " ".join(["When to use it.", *usage.when(proof)]),
+            f"What it costs. {usage.cost(proof)} {limit}",
         ]
     )
 
@@ -90,21 +91,6 @@ def origin(proof: Facts) -> str:
     return f"Found by {search['proposer']} search, {how}, out of {search['evaluated']} programs evaluated"
 
 
-def steps(proof: Facts) -> list[str]:
-    """The lineage in words, numbered; the middle of a long one is left out."""
-    lines = [f"{place}. {_step(node)}" for place, node in enumerate(proof["lineage"])]
-    if len(lines) <= SHOWN_STEPS:
-        return lines
-    left_out = len(lines) - SHOWN_STEPS
-    half = SHOWN_STEPS // 2
-    return [*lines[:half], f"   ({left_out} steps, see PROOF.json)", *lines[-half:]]
-
-
-def _step(node: Facts) -> str:
-    text = f"{node['operator']}: {node['note']}" if node["note"] else str(node["operator"])
-    return textwrap.shorten(text, STEP_CHARACTERS, placeholder=" ...")
-
-
 def number(value: float | None) -> str:
     """Five digits, or all digits of a large number's integer part."""
     if value is None:
@@ -112,25 +98,51 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.5g}"
 
 
+def score(value: float) -> str:
+    """Five places, without a minus before zero."""
+    return f"{round(value, 5) + 0.0:.5f}"
+
+
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def readme(proof: Facts, example: Mapping[str, Value]) -> str:
-    """README.md of the package. example: what the entry function was called with once, by parameter name."""
+def readme(proof: Facts, example: Mapping[str, Value], diff: str) -> str:
+    """README.md of the package.
+
+    Args:
+        example: what the entry function was called with once, by parameter name.
+        diff: from the seed, unified.
+    """
     parts = [
         f"# {proof['module']}",
         f"{proof['problem']['title']}. {measured(proof)}",
         _use(proof, example),
         "## Proof\n\n" + _table(_results(proof)),
         _explanation(proof),
+        "## When to use it\n\n" + " ".join(usage.when(proof)),
         *(_group_table(key, rows, proof) for key, rows in proof["holdout"]["groups"].items()),
         _summary(proof["holdout"]["summary"]),
-        "## How it was found\n\n" + f"{origin(proof)}:\n\n```text\n" + "\n".join(steps(proof)) + "\n```",
+        f"## What it costs\n\n{usage.cost(proof)}",
+        "## How it was found\n\n" + f"{origin(proof)}:\n\n" + "\n".join(story.steps(proof["lineage"])),
+        _diff(proof, diff),
         "## Conditions\n\n" + _table(_conditions(proof)),
         _check(),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _diff(proof: Facts, diff: str) -> str:
+    """What the search made of the seed; the beginning of a long one."""
+    if not diff:
+        return ""
+    lines = diff.splitlines()
+    left_out = len(lines) - SHOWN_DIFF
+    more = f"\n\n{left_out} more lines are in `seed.diff`." if left_out > 0 else ""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", diff)), default=0))
+    shown = "\n".join(lines[:SHOWN_DIFF])
+    head = f"## Diff from the seed {proof['lineage'][0]['note']}\n\nWithout comments and layout:"
+    return f"{head}\n\n{fence}diff\n{shown}\n{fence}{more}"
 
 
 def _use(proof: Facts, example: Mapping[str, Value]) -> str:
@@ -184,12 +196,13 @@ def _results(proof: Facts) -> Iterable[list[str]]:
     yield [f"**{proof['module']}**", *_figures(holdout), "", ""]
     for rival in proof["rivals"]:
         yield [f"{rival['name']} ({rival['role']})", *_figures(rival), *_paired(rival)]
+    yield ["the bound", number(holdout["bound"]), "1.00000", "1.00000", "", ""]
 
 
 def _figures(figures: Facts) -> list[str]:
     if figures["status"] != "ok":
         return [figures["status"], "-", "-"]
-    return [number(figures["objective"]), f"{figures['score']:.5f}", f"{figures['worst_decile']:.5f}"]
+    return [number(figures["objective"]), score(figures["score"]), score(figures["worst_decile"])]
 
 
 def _paired(rival: Facts) -> list[str]:
@@ -254,6 +267,7 @@ def _conditions(proof: Facts) -> Iterable[list[object]]:
         f"{proof['problem']['name']}, version {proof['problem']['version']}, {proof['problem']['digest']}",
     ]
     yield ["candidate", proof["candidate"]["id"]]
+    yield ["package", _version(proof)]
     yield ["CPU limit per instance", f"{limits['cpu_s']:g} s, unless the instance allows more"]
     yield ["memory limit", f"{limits['memory_mb']} MB"]
     yield ["jail", proof["holdout"]["jail"]]
@@ -271,6 +285,13 @@ def _conditions(proof: Facts) -> Iterable[list[object]]:
     yield ["versions of the search", _versions(search["versions"])]
     opening = _opening(proof)
     yield ["holdout opened", f"{opening['when']}; {_versions(opening['versions'])}"]
+
+
+def _version(proof: Facts) -> str:
+    registered = proof["registered"]
+    if registered is None:
+        return f"version {proof['version']}; the candidate is in no model registry"
+    return f"version {proof['version']}: version {registered['version']} of the registered model {registered['model']}"
 
 
 def _opening(proof: Facts) -> Facts:

@@ -110,7 +110,7 @@ def write(
         chosen = settings.load(folder / "settings.toml")
         others = controls(journal, against)
         standings = Surveyor(journal, lineage, measure, cache).survey(advance or (lambda _name: None))
-        history = History(journal)
+        history = History(journal, lineage.costs())
         data = packed(history, standings, limit)
         text = page(history, standings, others, chosen, folder.resolve().name, data)
     file = destination or folder / FILE

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from evolve.journal import Journal, Placed
+from evolve.journal import Journal, Placed, Record
+from evolve.lineage import Cost
 from evolve.records import Evaluation, Placement, Promotion, Proposal, Split, Status
 from evolve.yields import Yields
 
@@ -75,7 +76,11 @@ class Attempt:
 class History:
     """A fold over a journal. Records of a kind that it does not know are passed over."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, costs: Sequence[Cost] = ()) -> None:
+        """`costs`: what proposals took of models, in order."""
+        self.costs = tuple(costs)
+        self.models = Yields()  # what the proposals of each model came to
+        self._models = {cost.number: cost.model for cost in costs}
         self.members: dict[str, Member] = {}
         self.yields = Yields()
         self.statuses: Counter[Status] = Counter()
@@ -96,6 +101,7 @@ class History:
         for entry in journal.entries():
             self.elapsed_s = max(self.elapsed_s, entry.at)
             self.yields.take(entry.record)
+            self._take_for_models(entry.record)
             match entry.record:
                 case Proposal():
                     self._proposed(entry.record, entry.at)
@@ -105,6 +111,14 @@ class History:
                     self.members[candidate].placement = placement
                 case Promotion():
                     self._promoted(entry.record, entry.at)
+
+    def _take_for_models(self, record: Record) -> None:
+        if not self._models:
+            return
+        if not isinstance(record, Proposal):
+            self.models.take(record)
+        elif record.number in self._models:
+            self.models.take(replace(record, operator=self._models[record.number]))
 
     @property
     def champion(self) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 from evolve.htmldiff import escaped
 from evolve.records import Split
@@ -131,41 +134,57 @@ def _lead(lead: Interval | None) -> str:
 # ---- progress
 
 
+@dataclass(frozen=True)
+class _Axis:
+    """What a chart draws against. at: where a step lies. shared: whether other runs' steps can lie there, too."""
+
+    label: str
+    last: float
+    at: Callable[[Step], float]
+    shared: bool = True
+
+
 def progress(history: History, found: Standings, controls: Sequence[Control]) -> str:
-    by_number = _chart(history, found, controls, by_time=False)
-    by_time = _chart(history, found, controls, by_time=True)
-    if not by_number:
+    axes = [
+        _Axis("evaluations", float(history.evaluations), lambda step: float(step.evaluations)),
+        _Axis("seconds", history.elapsed_s, lambda step: step.at),
+        *_dollars(history),
+    ]
+    charts = [_chart(history, found, controls, axis) for axis in axes]
+    if not charts[0]:
         return '<p class="dim">No candidate was evaluated in full.</p>'
+    cards = "".join(f'<div class="card">{each}</div>' for each in charts if each)
     return (
         "<p>What is left to the bound: 1 is the baseline, 0 would be the bound. Lower is better.</p>"
-        f'<div class="two"><div class="card">{by_number}</div><div class="card">{by_time}</div></div>'
-        f"{_key(history, found, controls)}"
+        f'<div class="two">{cards}</div>{_key(history, found, controls)}'
     )
 
 
-def _chart(history: History, found: Standings, controls: Sequence[Control], by_time: bool) -> str:
-    last = history.elapsed_s if by_time else float(history.evaluations)
+def _dollars(history: History) -> Iterable[_Axis]:
+    """What models took, where a run asked any that is paid."""
+    times = [cost.at for cost in history.costs]
+    spent = [0.0, *accumulate(cost.dollars for cost in history.costs)]
+    if spent[-1] > 0:
+        yield _Axis("dollars", spent[-1], lambda step: spent[bisect(times, step.at)], shared=False)
+
+
+def _chart(history: History, found: Standings, controls: Sequence[Control], axis: _Axis) -> str:
     seeds = sum(not member.parents for member in history.members.values())
     curves = []
     if found.best and (train := found.best.ok(Split.TRAIN)):
         curves.append(Curve(f"{found.best.name} on train", "seed", [(0.0, left(train.score))]))
-    for control in controls:
-        points = _points(control.best, seeds, by_time)
-        within = [point for point in points if point[0] <= last]
+    for control in controls if axis.shared else ():
+        within = [point for point in _points(control.best, seeds, axis) if point[0] <= axis.last]
         curves.append(Curve(f"{control.name}: best so far on train", "control", within))
-    for name, kind, steps in (
-        ("best so far on train", "best", history.best),
-        ("champion on validation", "champ", history.champions),
-    ):
-        points = _points(steps, seeds if kind == "best" else 0, by_time)
-        curves.append(Curve(name, kind, points, dots=kind == "champ"))
-    return chart(curves, last, "seconds" if by_time else "evaluations")
+    curves.append(Curve("best so far on train", "best", _points(history.best, seeds, axis)))
+    curves.append(Curve("champion on validation", "champ", _points(history.champions, 0, axis), dots=True))
+    return chart(curves, axis.last, axis.label)
 
 
-def _points(steps: Sequence[Step], seeds: int, by_time: bool) -> list[tuple[float, float]]:
+def _points(steps: Sequence[Step], seeds: int, axis: _Axis) -> list[tuple[float, float]]:
     """Where a curve steps; it begins with the best of the seeds, whatever their order."""
     first = max((place for place, step in enumerate(steps) if step.evaluations <= seeds), default=0)
-    return [(step.at if by_time else float(step.evaluations), left(step.score)) for step in steps[first:]]
+    return [(axis.at(step), left(step.score)) for step in steps[first:]]
 
 
 def _key(history: History, found: Standings, controls: Sequence[Control]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -11,7 +12,7 @@ from evolve.records import Promotion, Status
 from evolve.report.history import History
 from evolve.report.standings import Standings
 from evolve.settings import Settings
-from evolve.yields import SEED
+from evolve.yields import SEED, Yields
 
 EXAMPLES = 3  # of the feedback on each kind of failure
 FINEST = 1e-12  # differences below this are rounding
@@ -52,22 +53,43 @@ def opener(identity: str, text: str = "") -> str:
 
 
 def operators(history: History) -> str:
+    together = "A proposal that several made together counts for each of them."
+    seeds = (
+        f"“{SEED}” stands for the programs that the search began with."
+        if SEED in dict(history.yields)
+        else ""
+    )
+    about = f"What each operator's proposals came to, the most fruitful first. {together} {seeds}"
+    return f"<p>{about}</p>{_yields('operator', history.yields)}{_models(history)}"
+
+
+def _models(history: History) -> str:
+    """What was asked of models, and what it came to and took; "" where none was asked."""
+    if not history.costs:
+        return ""
+    tokens: Counter[str] = Counter()
+    dollars: dict[str, float] = {}
+    for cost in history.costs:
+        tokens[cost.model] += cost.tokens
+        dollars[cost.model] = dollars.get(cost.model, 0.0) + cost.dollars
+    taken = table(
+        ("model", "tokens", "dollars"),
+        [[escaped(name), f"{count:,}", f"{dollars[name]:.4f}"] for name, count in tokens.most_common()],
+        "fixed",
+    )
+    return f'<h3>Models</h3>{_yields("model", history.models)}<div class="below">{taken}</div>'
+
+
+def _yields(what: str, yields: Yields) -> str:
     rows = []
-    for name, made in history.yields:
+    for name, made in yields:
         share = made.share("archived")
         bar = f'<span class="bar"><i style="width:{100 * share:.2f}%"></i></span>'
         counts = [made.proposed, made.programs, made.sound, made.archived]
-        rows.append(
-            [
-                escaped(name),
-                *(f"{count:,}" for count in counts),
-                f"{share:.1%}{bar}",
-                f"{made.bests:,}",
-                f"{made.champions:,}",
-            ]
-        )
+        last = [f"{share:.1%}{bar}", f"{made.bests:,}", f"{made.champions:,}"]
+        rows.append([escaped(name), *(f"{count:,}" for count in counts), *last])
     heads = (
-        "operator",
+        what,
         "proposals",
         "new programs",
         "with a score",
@@ -76,14 +98,7 @@ def operators(history: History) -> str:
         "new best",
         "champions",
     )
-    seeds = (
-        f"“{SEED}” stands for the programs that the search began with."
-        if SEED in dict(history.yields)
-        else ""
-    )
-    together = "A proposal that several made together counts for each of them."
-    about = f"What each operator's proposals came to, the most fruitful first. {together} {seeds}"
-    return f"<p>{about}</p>{table(heads, rows, 'fixed')}"
+    return table(heads, rows, "fixed")
 
 
 def failures(history: History) -> str:

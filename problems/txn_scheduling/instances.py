@@ -280,9 +280,9 @@ PLANS: Mapping[str, list[Plan]] = {
         (ALL, (HOT,), (200,), 1.4, 2),
     ],
 }
-CALLS = {"train": 1000, "validation": 4000, "holdout": 20_000}
+CALLS = {"train": 500, "validation": 2000, "holdout": 20_000}
 """How often a program may ask for a makespan, per batch."""
-CPU_S = {"train": 0.25, "validation": 0.5, "holdout": 2.0}
+CPU_S = {"train": 0.2, "validation": 0.4, "holdout": 2.0}
 """CPU limit per batch in seconds."""
 HALVES = 7  # batches of half its transactions that a workload of a file also gives
 SMALLEST = 10  # transactions of a workload that is halved

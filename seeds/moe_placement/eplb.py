@@ -13,8 +13,10 @@ def forecast(last: np.ndarray, before: np.ndarray, mean: np.ndarray, peak: np.nd
 
 
 def cost(total: np.ndarray, weight: np.ndarray, home: np.ndarray, twin: np.ndarray) -> np.ndarray:
-    """Rates the bins for an item of this weight, given their totals; home: 1 where it was before; twin: 1 where a
-    replica of the same expert is by now. The smallest takes it."""
+    """Rates the bins for an item, given their totals; the smallest takes it. All are in tokens.
+
+    home: the item's weight where it was before, else 0. twin: what replicas of the same expert weigh there by now.
+    """
     return total
 
 
@@ -23,7 +25,7 @@ def need(weight: np.ndarray, copies: np.ndarray) -> np.ndarray:
     return weight / copies
 
 
-def assign(weight: np.ndarray, name: np.ndarray, home: np.ndarray) -> np.ndarray:
+def assign(weight: np.ndarray, name: np.ndarray, home: np.ndarray) -> object:
     """The bin of each item, (rows, items): heavy items first, each to the bin of smallest cost that has room.
 
     weight: (rows, items). name: (rows, items), what the item is a replica of. home: (rows, bins, names).
@@ -34,7 +36,7 @@ def assign(weight: np.ndarray, name: np.ndarray, home: np.ndarray) -> np.ndarray
     order = np.argsort(-weight, axis=1, kind="stable")
     weight = np.take_along_axis(weight, order, axis=1)[:, :, None]
     name = np.take_along_axis(name, order, axis=1)
-    homes = home[each[:, None], :, name]
+    homes = home[each[:, None], :, name] * weight
     twin = np.zeros(home.shape)
     total = np.zeros((rows, bins))
     room = np.full((rows, bins), items // bins)
@@ -46,13 +48,13 @@ def assign(weight: np.ndarray, name: np.ndarray, home: np.ndarray) -> np.ndarray
         found[:, step] = chosen
         total[each, chosen] += weight[:, step, 0]
         room[each, chosen] -= 1
-        twin[each, chosen, same] = 1.0
+        twin[each, chosen, same] += weight[:, step, 0]
     bins_of = np.empty((rows, items), np.int64)
     np.put_along_axis(bins_of, order, found, axis=1)
     return bins_of
 
 
-def resident(previous: np.ndarray, bins: int, names: int) -> np.ndarray:
+def resident(previous: np.ndarray, bins: int, names: int) -> object:
     """1 where a bin held a name before, (rows, bins, names). previous: (rows, slots), in the order of the bins."""
     rows, slots = previous.shape
     held = np.zeros((rows, bins, names))
@@ -60,7 +62,7 @@ def resident(previous: np.ndarray, bins: int, names: int) -> np.ndarray:
     return held
 
 
-def by_node(expected: np.ndarray, groups: int, nodes: int, previous: np.ndarray) -> np.ndarray:
+def by_node(expected: np.ndarray, groups: int, nodes: int, previous: np.ndarray) -> object:
     """Deals whole groups to nodes by their load: the experts of each node, (layers * nodes, experts / nodes)."""
     layers, experts = expected.shape
     size = experts // groups
@@ -71,7 +73,7 @@ def by_node(expected: np.ndarray, groups: int, nodes: int, previous: np.ndarray)
     return (dealt[:, :, None] * size + np.arange(size)).reshape(layers * nodes, -1)
 
 
-def replicate(weight: np.ndarray, slots: int) -> np.ndarray:
+def replicate(weight: np.ndarray, slots: int) -> object:
     """Number of replicas of each expert, (rows, experts): one each, then to the greatest need."""
     copies = np.ones(weight.shape)
     each = np.arange(len(weight))
@@ -80,23 +82,21 @@ def replicate(weight: np.ndarray, slots: int) -> np.ndarray:
     return copies
 
 
-def unroll(copies: np.ndarray, slots: int) -> np.ndarray:
+def unroll(copies: np.ndarray, slots: int) -> object:
     """The expert of each replica, (rows, slots)."""
     rows, experts = copies.shape
     every = np.tile(np.arange(experts), rows)
     return np.repeat(every, copies.astype(np.int64).ravel()).reshape(rows, slots)
 
 
-def pack(weight: np.ndarray, copies: np.ndarray, home: np.ndarray, slots: int) -> np.ndarray:
+def pack(weight: np.ndarray, copies: np.ndarray, home: np.ndarray, slots: int) -> object:
     """The expert in each slot, (rows, slots), in the order of the GPUs. home: (rows, gpus, experts)."""
     name = unroll(copies, slots)
     gpu = assign(np.take_along_axis(weight / copies, name, axis=1), name, home)
     return np.take_along_axis(name, np.argsort(gpu, axis=1, kind="stable"), axis=1)
 
 
-def place(
-    load: np.ndarray, slots: int, groups: int, nodes: int, gpus: int, previous: np.ndarray
-) -> np.ndarray:
+def place(load: np.ndarray, slots: int, groups: int, nodes: int, gpus: int, previous: np.ndarray) -> object:
     """The expert in each slot, (layers, slots). load: (windows, layers, experts); previous: (layers, slots).
 
     Groups are dealt to nodes first; then each node of each layer is a row of its own.

@@ -6,9 +6,7 @@ Replicas are spread evenly, and nothing follows who is popular: what a server do
 import numpy as np
 
 
-def place(
-    load: np.ndarray, slots: int, groups: int, nodes: int, gpus: int, previous: np.ndarray
-) -> np.ndarray:
+def place(load: np.ndarray, slots: int, groups: int, nodes: int, gpus: int, previous: np.ndarray) -> object:
     """The expert in each slot, (layers, slots). load: (windows, layers, experts); previous: (layers, slots)."""
     layers, experts = load.shape[1:]
     size = experts // nodes

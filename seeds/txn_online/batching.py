@@ -10,18 +10,26 @@ written: set[int] = set()
 accessed: set[int] = set()
 
 
-def rating(start: np.ndarray, length: np.ndarray, age: np.ndarray, span: int) -> np.ndarray:
+def rating(
+    start: np.ndarray, length: np.ndarray, delay: np.ndarray, age: np.ndarray, span: int
+) -> np.ndarray:
     """What each transaction that fits is worth, shape (m,); the smallest goes."""
     return -length
 
 
 def next(
-    keys: np.ndarray, writes: np.ndarray, start: np.ndarray, length: np.ndarray, age: np.ndarray, span: int
+    keys: np.ndarray,
+    writes: np.ndarray,
+    start: np.ndarray,
+    length: np.ndarray,
+    delay: np.ndarray,
+    age: np.ndarray,
+    span: int,
 ) -> int:
     """The pending transaction to admit; see statement.md for the arguments."""
     fits = np.array([not conflicts(*each) for each in zip(keys.tolist(), writes.tolist(), strict=True)])
     if fits.any():
-        chosen = int(np.argmin(np.where(fits, rating(start, length, age, span), np.inf)))
+        chosen = int(np.argmin(np.where(fits, rating(start, length, delay, age, span), np.inf)))
     else:
         chosen = int(np.argmax(age))
         written.clear()

@@ -3,13 +3,21 @@
 import numpy as np
 
 
-def rating(start: np.ndarray, length: np.ndarray, age: np.ndarray, span: int) -> np.ndarray:
+def rating(
+    start: np.ndarray, length: np.ndarray, delay: np.ndarray, age: np.ndarray, span: int
+) -> np.ndarray:
     """What each pending transaction is worth, shape (m,); the smallest goes."""
     return -length
 
 
 def next(
-    keys: np.ndarray, writes: np.ndarray, start: np.ndarray, length: np.ndarray, age: np.ndarray, span: int
+    keys: np.ndarray,
+    writes: np.ndarray,
+    start: np.ndarray,
+    length: np.ndarray,
+    delay: np.ndarray,
+    age: np.ndarray,
+    span: int,
 ) -> int:
     """The pending transaction to admit; see statement.md for the arguments."""
-    return int(np.argmin(rating(start, length, age, span)))
+    return int(np.argmin(rating(start, length, delay, age, span)))

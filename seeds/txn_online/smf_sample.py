@@ -7,15 +7,23 @@ import numpy as np
 rng = random.Random(1)
 
 
-def rating(start: np.ndarray, length: np.ndarray, age: np.ndarray, span: int) -> np.ndarray:
+def rating(
+    start: np.ndarray, length: np.ndarray, delay: np.ndarray, age: np.ndarray, span: int
+) -> np.ndarray:
     """What each pending transaction is worth, shape (m,); the smallest goes."""
     return np.maximum(start + length, span)
 
 
 def next(
-    keys: np.ndarray, writes: np.ndarray, start: np.ndarray, length: np.ndarray, age: np.ndarray, span: int
+    keys: np.ndarray,
+    writes: np.ndarray,
+    start: np.ndarray,
+    length: np.ndarray,
+    delay: np.ndarray,
+    age: np.ndarray,
+    span: int,
 ) -> int:
     """The pending transaction to admit; see statement.md for the arguments."""
-    worth = rating(start, length, age, span).tolist()
+    worth = rating(start, length, delay, age, span).tolist()
     drawn = rng.sample(range(len(worth)), min(10, len(worth)))
     return min(drawn, key=lambda each: worth[each])

@@ -75,7 +75,7 @@ def reseed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def play(instance: Any, monkeypatch: pytest.MonkeyPatch) -> float:
     """The objective of the program when it is asked, on an instance that knows nothing of earlier ones."""
-    spec = importlib.util.spec_from_file_location("played", inspect.getfile(heuristic))
+    spec = importlib.util.spec_from_file_location(f"{PROOF['module']}.played", inspect.getfile(heuristic))
     assert spec is not None
     assert spec.loader is not None
     played = importlib.util.module_from_spec(spec)
@@ -106,6 +106,9 @@ def test_the_objective_is_the_recorded_one(case: dict[str, Any], monkeypatch: py
 def test_the_module_is_the_one_that_was_published() -> None:
     source = Path(inspect.getfile(heuristic)).read_bytes()
     assert hashlib.sha256(source).hexdigest() == PROOF["candidate"]["module_sha256"]
+    for name, digest in PROOF["candidate"]["files_sha256"].items():
+        other = Path(inspect.getfile(heuristic)).with_name(name).read_bytes()
+        assert hashlib.sha256(other).hexdigest() == digest, name
 
 
 def test_the_means_are_those_of_the_single_results() -> None:

@@ -1,0 +1,57 @@
+"""What the clients of both interfaces have in common: the meaning of their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from time import time
+
+from evolve.models.base import Failure
+from evolve.records import Fault
+
+_BY_STATUS = {
+    401: Fault.WRONG_KEY,
+    402: Fault.NO_CREDIT,
+    403: Fault.WRONG_KEY,
+    404: Fault.UNKNOWN_MODEL,
+    408: Fault.TIMED_OUT,
+    409: Fault.SERVER_ERROR,
+    413: Fault.TOO_LONG,
+    429: Fault.RATE_LIMITED,
+    503: Fault.OVERLOADED,
+    529: Fault.OVERLOADED,
+}
+# words by which providers and servers say what a status alone does not
+_TOO_LONG = ("context_length", "context length", "prompt is too long", "maximum context", "too many tokens")
+_FILTERED = ("content_filter", "content filter", "content_policy", "content management policy")
+_NO_CREDIT = ("insufficient_quota", "credit balance", "billing")
+
+
+def of_status(status: int, body: str, headers: Mapping[str, str]) -> Failure:
+    """The failure that a response with an error status means."""
+    return Failure(_fault(status, body.lower()), f"HTTP {status}: {body}", retry_after(headers))
+
+
+def _fault(status: int, body: str) -> Fault:
+    if status in (400, 413, 422):
+        if any(word in body for word in _TOO_LONG):
+            return Fault.TOO_LONG
+        if any(word in body for word in _FILTERED):
+            return Fault.FILTERED
+    if status in (400, 402, 403, 429) and any(word in body for word in _NO_CREDIT):
+        return Fault.NO_CREDIT
+    default = Fault.SERVER_ERROR if status >= 500 else Fault.BAD_REQUEST
+    return _BY_STATUS.get(status, default)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the provider asks to wait: a number, or a date."""
+    text = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time()) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,195 @@
+"""Prompts: what a model is told of the problem, of a program and of what was tried. Bounded in tokens.
+
+What all calls of a run share comes first, so that providers serve it from their prompt caches. Instances are
+described, never shown: their names, their places in the grid of instances, scores and bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from evolve import program as programs
+from evolve.models.base import estimate
+from evolve.problem import Problem
+from evolve.prompts import template
+from evolve.records import Candidate, Evaluation, Member, Prompt, Sample, Split
+from evolve.scoring import group_indices
+
+GROUPS = 8  # of instances, the worst ones, with the mean score of each
+WORST = 4  # instances told one by one
+TRIED = 8  # changes that did not help
+TEXT = 600  # characters of an error
+ELSEWHERE = 3  # groups in which another program is better
+
+
+class Briefing:
+    """Writes the prompts of one run.
+
+    skills: what helped in earlier runs, one line each; part of what all calls share.
+    limit: tokens of a prompt. What matters least is left out: other programs first, then the list of what was tried.
+    """
+
+    def __init__(self, problem: Problem, limit: int, skills: Sequence[str] = ()) -> None:
+        self._problem = problem
+        self._limit = limit
+        self._skills = skills
+
+    @cached_property
+    def system(self) -> str:
+        """What all calls share."""
+        spec = self._problem.spec
+        text = template("system").fill(
+            statement=self._problem.statement.strip(),
+            signature=spec.entry.signature,
+            program=spec.program,
+            imports=", ".join(spec.limits.imports),
+            limits=_limits(self._problem),
+        )
+        if self._skills:
+            lines = "\n".join(f"- {skill}" for skill in self._skills)
+            text += f"\n# Ideas that raised the score in earlier searches on this problem\n\n{lines}\n"
+        return text
+
+    def write(self, operator: str, sample: Sample, tried: Sequence[str], notes: str) -> Prompt:
+        """The prompt of an operator that begins with a sound program: all but repair and note."""
+        parts = {"parent": self.program(sample.parent, "The program"), "notes": _notes(notes)}
+        room = self._limit - estimate(self.system) - sum(estimate(part) for part in parts.values())
+        parts["tried"] = _list("Tried on this program before, without success:", tried[-TRIED:], room // 4)
+        room -= estimate(parts["tried"])
+        form = template(operator)
+        if "other" in form.variables:
+            parts["other"] = self.program(sample.inspirations[0], "The other program")
+        if "others" in form.variables:
+            parts["others"] = self._others(sample, room)
+        return Prompt(self.system, form.fill(**{name: parts[name] for name in form.variables}))
+
+    def repair(self, broken: Candidate, evaluation: Evaluation) -> Prompt:
+        """The prompt for a program that failed."""
+        text = template("repair").fill(
+            program=_fence(broken.files[self._problem.spec.program]),
+            status=str(evaluation.status),
+            error=evaluation.feedback[:TEXT],
+            cost=f"It was well up to there on {evaluation.instances} instances.\n"
+            if evaluation.instances
+            else "",
+        )
+        return Prompt(self.system, text)
+
+    def note(self, improved: Sequence[str], failed: Sequence[str], notes: str) -> Prompt:
+        """The prompt that asks for notes."""
+        text = template("note").fill(
+            improved=_lines(improved) or "- nothing yet",
+            failed=_lines(failed) or "- nothing",
+            notes=_notes(notes),
+        )
+        return Prompt(self.system, text)
+
+    def program(self, member: Member, title: str) -> str:
+        """A program with its scores, per group of instances, and where it is worst."""
+        evaluation, spec = member.evaluation, self._problem.spec
+        objective = spec.objective
+        lines = [
+            f"## {title}",
+            "",
+            f"Score {evaluation.score:.4f}; {objective.name} {evaluation.objective:.5g} {objective.unit} on average "
+            f"({'less' if objective.direction == 'minimise' else 'more'} is better). "
+            f"The slowest instance took {evaluation.slowest:.0%} of its CPU limit.",
+            *self._by_group(evaluation),
+            *self._worst(evaluation),
+            "",
+            _fence(member.candidate.files[spec.program]),
+        ]
+        return "\n".join(lines)
+
+    @cached_property
+    def _groups(self) -> Mapping[str, Sequence[int]]:
+        return group_indices(self._problem, self._problem.split(Split.TRAIN))
+
+    def _means(self, evaluation: Evaluation) -> dict[str, float]:
+        """Mean score per group of instances."""
+        scores = np.asarray(evaluation.scores)
+        return {
+            label: float(scores[list(indices)].mean()) for label, indices in self._groups.items() if label
+        }
+
+    def _by_group(self, evaluation: Evaluation) -> list[str]:
+        means = self._means(evaluation)
+        if len(means) < 2:
+            return []
+        worst = sorted(means, key=lambda label: (means[label], label))[:GROUPS]
+        return [
+            "Score by group of instances, worst first:",
+            *(f"- {label}: {means[label]:.4f}" for label in worst),
+        ]
+
+    def _worst(self, evaluation: Evaluation) -> list[str]:
+        instances = self._problem.split(Split.TRAIN)
+        order = np.argsort(evaluation.scores, kind="stable")[:WORST]
+        found = ["Worst instances:"]
+        for index in map(int, order):
+            instance = instances[index]
+            where = ", ".join(f"{key}={value}" for key, value in instance.group.items())
+            found.append(
+                f"- {instance.name}{f' ({where})' if where else ''}: score {evaluation.scores[index]:.3f}, "
+                f"{self._problem.spec.objective.name} {evaluation.objectives[index]:.5g}, bound {instance.bound:.5g}"
+            )
+        return found
+
+    def _others(self, sample: Sample, room: int) -> str:
+        """Other programs as far as there is room, each as a whole or by what it does differently."""
+        found = ""
+        for member in sample.inspirations:
+            text = self._other(member, sample.parent)
+            if estimate(found) + estimate(text) > room:
+                continue
+            found += f"\n{text}\n"
+        return found
+
+    def _other(self, member: Member, parent: Member) -> str:
+        name = self._problem.spec.program
+        ours, theirs = parent.candidate.files[name], member.candidate.files[name]
+        diff = programs.unified_diff({name: ours}, {name: theirs}, context=1)
+        head = f"## Another program: score {member.score:.4f}{self._better(member, parent)}"
+        if len(diff) < len(theirs) / 2:
+            return f"{head}. What it does differently:\n\n```diff\n{diff}\n```"
+        return f"{head}\n\n{_fence(theirs)}"
+
+    def _better(self, member: Member, parent: Member) -> str:
+        """Where another program is better than the parent, in words."""
+        own, other = self._means(parent.evaluation), self._means(member.evaluation)
+        gains = {label: other[label] - own[label] for label in own if other[label] > own[label]}
+        best = sorted(gains, key=lambda label: (-gains[label], label))[:ELSEWHERE]
+        where = "; ".join(f"{label} by {gains[label]:.4f}" for label in best)
+        return f", better on {where}" if where else ""
+
+
+def _limits(problem: Problem) -> str:
+    limits = problem.spec.limits
+    share = f", {limits.train_share:.0%} of it while you are scored here" if limits.train_share < 1 else ""
+    return (
+        f"Limits: {limits.cpu_s:g} s of CPU per instance unless the problem says otherwise{share}; "
+        f"{limits.memory_mb} MB; {limits.load_s:g} s to load; one thread."
+    )
+
+
+def _fence(source: str) -> str:
+    return f"```python\n{source.rstrip()}\n```"
+
+
+def _lines(texts: Sequence[str]) -> str:
+    return "\n".join(f"- {text}" for text in texts)
+
+
+def _list(title: str, texts: Sequence[str], room: int) -> str:
+    """A titled list, of its last entries as far as there is room; "" if it is empty."""
+    kept = list(texts)
+    while kept and estimate(_lines(kept)) > room:
+        kept.pop(0)
+    return f"\n{title}\n{_lines(kept)}\n" if kept else ""
+
+
+def _notes(notes: str) -> str:
+    return f"# Notes from this search\n\n{notes}\n\n" if notes else ""
