@@ -108,13 +108,10 @@ class _Table:
 
     def __init__(self, tick: int, overhead: int, work: int, regions: int) -> None:
         pending = [max(0, overhead - level * tick) for level in range(-(-overhead // tick) + 1)]
-        self.shifts = [
-            max(0, tick - each) for each in pending
-        ]  # units of work done in the tick that begins so
+        # units of work done in the tick that begins so
+        self.shifts = [min(work + 1, max(0, tick - each)) for each in pending]
         self.idle = np.full((regions, work + 1), np.inf)
         self.running = np.full((2, len(pending), regions, work + 1), np.inf)
-        to = np.arange(work + 1)
-        self.targets = [np.maximum(0, to - shift) for shift in self.shifts]
 
     def start(self) -> Floats:
         """At the deadline nothing may be left."""
@@ -131,9 +128,12 @@ class _Table:
         paid = np.stack((np.where(available, price, np.inf), demand))  # (2, regions)
         kept = np.empty_like(self.running)
         last = len(self.shifts) - 1
-        for level, target in enumerate(self.targets):
+        for level, shift in enumerate(self.shifts):
             after = self.running[:, min(level + 1, last)]
-            kept[:, level] = after[..., target] + paid[..., None]
+            # `shift` units less work to go, but not less than none
+            kept[:, level, :, shift:] = after[..., : after.shape[-1] - shift]
+            kept[:, level, :, :shift] = after[..., :1]
+        kept += paid[:, None, :, None]
         begun = kept[:, 0].min(axis=0)  # the cheaper kind to start, (regions, work + 1)
         anywhere = np.minimum(begun, begun.min(axis=0) + move)
         idle = np.minimum(self.idle, anywhere)

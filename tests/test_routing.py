@@ -18,6 +18,7 @@ from evolve.errors import ProblemError
 from evolve.evaluate import Evaluator
 from evolve.program import make_candidate
 from evolve.records import Instance, Split, Status
+from tests.online_tools import roomy
 
 ROUTING = problem.load("llm_routing")
 GENERATOR = ROUTING._instances.__globals__
@@ -337,7 +338,7 @@ CHEATS = {
 
 @pytest.fixture(scope="module")
 def evaluator() -> Iterator[Evaluator]:
-    with Evaluator(ROUTING, "rlimits") as made:
+    with Evaluator(roomy(ROUTING), "rlimits") as made:
         yield made
 
 

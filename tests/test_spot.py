@@ -22,6 +22,7 @@ from evolve import problem
 from evolve.evaluate import Evaluator
 from evolve.program import make_candidate
 from evolve.records import Instance, Split, Status
+from tests.online_tools import roomy
 
 SPOT = problem.load("spot_scheduling")
 GENERATOR = SPOT._instances.__globals__
@@ -313,7 +314,7 @@ ENDS = {
 
 @pytest.fixture(scope="module")
 def evaluator() -> Iterator[Evaluator]:
-    with Evaluator(SPOT, "rlimits") as made:
+    with Evaluator(roomy(SPOT), "rlimits") as made:
         yield made
 
 

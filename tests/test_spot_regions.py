@@ -17,6 +17,7 @@ from evolve.errors import ProblemError
 from evolve.evaluate import Evaluator
 from evolve.program import make_candidate
 from evolve.records import Instance, Split
+from tests.online_tools import roomy
 
 SINGLE = problem.load("spot_scheduling")
 REGIONS = problem.load("spot_multi_region")
@@ -100,7 +101,7 @@ def test_no_seed_is_ever_late_or_below_the_optimum(
 
 @pytest.fixture(scope="module")
 def evaluator() -> Iterator[Evaluator]:
-    with Evaluator(REGIONS, "rlimits") as made:
+    with Evaluator(roomy(REGIONS), "rlimits") as made:
         yield made
 
 
