@@ -60,7 +60,7 @@ _UNREPEATABLE = frozenset(
 )
 _CLOCK = re.compile(r"\b(?:import|from)\s+time\b|\btime\s*\.")  # the word alone is a fine name for a variable
 _ADDRESS = re.compile(r"\bat 0x[0-9a-f]+")
-_TABLE = "evaluations_1"  # named after the format of its rows
+_TABLE = "evaluations_2"  # named after the format of its rows
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS {_TABLE} (
     context BLOB NOT NULL, candidate TEXT NOT NULL, content BLOB NOT NULL, checksum BLOB NOT NULL,
@@ -73,6 +73,7 @@ class Known(msgspec.Struct, frozen=True, array_like=True):
 
     values: objectives of the instances decided, in the order of the race; float64, little-endian.
     text: digest of the program's text; feedback on a failure quotes it.
+    descriptors: of behaviour, where the archive asks for them.
     """
 
     status: Status
@@ -83,6 +84,7 @@ class Known(msgspec.Struct, frozen=True, array_like=True):
     peak_mb: float
     slowest: float
     text: bytes
+    descriptors: dict[str, float] = {}
 
     @property
     def objectives(self) -> tuple[float, ...]:
@@ -219,6 +221,7 @@ class Shelf:
             evaluation.peak_mb,
             evaluation.slowest,
             _text(candidate),
+            dict(evaluation.descriptors),
         )
         self._store.put(self._context, candidate.id, known)
 
@@ -230,27 +233,32 @@ class Shelves:
         self._store = store
         self._problem = problem
         self._level = level
-        self._known: dict[tuple[Split, tuple[int, ...], int], Shelf | None] = {}
+        self._known: dict[tuple[Split, tuple[int, ...], int, bool], Shelf | None] = {}
 
-    def shelf(self, candidate: Candidate, split: Split, order: tuple[int, ...], first: int) -> Shelf | None:
+    def shelf(
+        self, candidate: Candidate, split: Split, order: tuple[int, ...], first: int, described: bool = False
+    ) -> Shelf | None:
         """Where evaluations of a candidate belong; None if they are not to be kept.
 
         Args:
             order: in which the race takes the instances; () = as they are.
             first: how many instances the digest of decisions covers; 0 = there is none.
+            described: whether evaluations have descriptors of behaviour.
         """
         if split is Split.HOLDOUT or self._store.fault or not repeatable(candidate.files):
             return None
-        key = (split, order, first)
+        key = (split, order, first, described)
         if key not in self._known:
             self._known[key] = self._make(*key)
         return self._known[key]
 
-    def _make(self, split: Split, order: tuple[int, ...], first: int) -> Shelf | None:
+    def _make(self, split: Split, order: tuple[int, ...], first: int, described: bool) -> Shelf | None:
         instances = self._problem.split(split)
         digest = hashlib.sha256(_engine())
         facts = (*_conditions(self._problem), str(self._level), str(split), repr(order), str(first))
         digest.update("\0".join(facts).encode())
+        if described:
+            digest.update(_references(self._problem))
         for source in _sources(self._problem):
             digest.update(hashlib.sha256(source).digest())
         try:
@@ -287,6 +295,13 @@ def _conditions(problem: Problem) -> tuple[str, ...]:
     versions = (f"{name} {_version(name)}" for name in ("numpy", "msgspec", *modules))
     machine = (platform.python_version(), platform.platform(), platform.machine())
     return (problem.digest, __version__, *machine, *versions)
+
+
+def _references(problem: Problem) -> bytes:
+    """What descriptors are measured by: the axes that the problem declares, and the seeds that they name."""
+    axes = problem.spec.descriptors
+    named = [problem.seeds[axis.name].id for axis in axes if axis.name in problem.seeds]
+    return repr((axes, named)).encode()
 
 
 def _version(module: str) -> str:

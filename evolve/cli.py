@@ -135,7 +135,7 @@ def main() -> None:
 )
 @click.option(
     "--archive",
-    help="Who may breed: best-of-n, top-k, islands, map-elites or islands-map-elites. [default: islands]",
+    help="Who may breed: best-of-n, top-k, islands, map-elites or islands-map-elites. [default: islands-map-elites]",
 )
 @click.option("--evaluations", type=int, help="Stop after N candidates.")
 @click.option(

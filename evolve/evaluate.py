@@ -161,11 +161,10 @@ class Evaluator:
         return evaluation
 
     def _shelf(self, candidate: Candidate, scale: Scale, race: Race | None) -> Shelf | None:
-        # a kept evaluation has no decisions left to describe
-        if self._shelves is None or (self._watch.describe and scale.split is Split.TRAIN):
+        if self._shelves is None:
             return None
-        order = race.order if race else ()
-        return self._shelves.shelf(candidate, scale.split, order, digested(race, scale.split))
+        order, described = race.order if race else (), self._watch.describe and scale.split is Split.TRAIN
+        return self._shelves.shelf(candidate, scale.split, order, digested(race, scale.split), described)
 
     def _run(self, candidate: Candidate, scale: Scale) -> Evaluation:
         return self._play(Trial(self.scoring, scale, candidate, None, self._watch))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -99,6 +99,7 @@ class Trial:
         self._describe = watch.describe and scale.split is Split.TRAIN
         self._first: dict[int, object] = {}  # decisions to describe, by instance
         self._digested = digested(race, scale.split)
+        self._described: Mapping[str, float] = {}  # the same of a kept evaluation
         self._recorded = ""  # digest of the decisions, where they are known from the cache
         self._scores: list[float] = []
         self._decisions = ""
@@ -116,7 +117,7 @@ class Trial:
 
     def repeat(self, known: Known, level: str) -> Evaluation:
         """What `run` and `evaluation` would give, from a kept evaluation: this race may stop it earlier."""
-        self._recorded, self._slowest = known.decisions, known.slowest
+        self._recorded, self._slowest, self._described = known.decisions, known.slowest, known.descriptors
         status, feedback = self._repeat(known)
         return replace(self.evaluation(status, feedback, known.cpu_s, known.peak_mb, level), cached=True)
 
@@ -155,6 +156,8 @@ class Trial:
 
     def _descriptors(self) -> dict[str, float]:
         """Program size, and the mean distance to the decisions of each reference."""
+        if self._described:
+            return dict(self._described)
         found = {SIZE: float(program.size(self.candidate.files))}
         for name, decisions in self.scale.references.items():
             apart = [

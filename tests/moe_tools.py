@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from evolve import problem
@@ -14,6 +15,8 @@ from evolve.records import Instance
 
 MOE = problem.load("moe_placement")
 GENERATOR = SimpleNamespace(**MOE._instances.__globals__)
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""No test fails because the machine is busy."""
 check, objective, Invalid = MOE.evaluator.check, MOE.evaluator.objective, MOE.evaluator.Invalid
 
 

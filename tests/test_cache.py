@@ -197,13 +197,13 @@ def test_data_that_the_instances_come_from_are_part_of_the_key(
 
 def rows(path: Path) -> list[tuple[bytes, str, bytes, bytes]]:
     with sqlite3.connect(path) as database:
-        return database.execute("SELECT * FROM evaluations_1").fetchall()
+        return database.execute("SELECT * FROM evaluations_2").fetchall()
 
 
 def test_a_damaged_row_is_no_row(small: Problem, cache: Cache) -> None:
     evaluated(small, cache, SMITH)
     with sqlite3.connect(cache.path) as database:
-        database.execute("UPDATE evaluations_1 SET content = substr(content, 1, length(content) - 8)")
+        database.execute("UPDATE evaluations_2 SET content = substr(content, 1, length(content) - 8)")
     assert not evaluated(small, cache, SMITH).cached
     assert evaluated(small, cache, SMITH).cached, "it was written anew"
 
@@ -211,7 +211,7 @@ def test_a_damaged_row_is_no_row(small: Problem, cache: Cache) -> None:
 def test_a_row_under_another_programs_name_is_no_row(small: Problem, cache: Cache) -> None:
     evaluated(small, cache, SMITH)
     with sqlite3.connect(cache.path) as database:
-        database.execute("UPDATE evaluations_1 SET candidate = ?", (program(LAZY).id,))
+        database.execute("UPDATE evaluations_2 SET candidate = ?", (program(LAZY).id,))
     found = evaluated(small, cache, LAZY)
     assert not found.cached
     assert found.score == pytest.approx(0.0)
@@ -236,7 +236,7 @@ def test_a_file_that_cannot_be_used_is_a_warning(small: Problem, tmp_path: Path,
 def test_a_file_that_is_damaged_during_a_run_is_a_warning(small: Problem, cache: Cache) -> None:
     evaluated(small, cache, SMITH)
     with sqlite3.connect(cache.path) as database:
-        database.execute("DROP TABLE evaluations_1")
+        database.execute("DROP TABLE evaluations_2")
     assert evaluated(small, cache, SMITH).ok
     assert "no such table" in cache.fault
 
@@ -315,3 +315,16 @@ def test_hits_are_counted_over_all_parts_of_a_run(small_folder: Path, tmp_path: 
     result = again.execute()
     again.journal.close()
     assert result.repeats.cache == whole.repeats.cache > 0
+
+
+def test_descriptors_of_behaviour_are_kept_and_apart_from_runs_without_them(
+    small: Problem, cache: Cache
+) -> None:
+    evaluated(small, cache, SMITH)
+    with Evaluator(small, "rlimits", cache=cache, describe=True) as evaluator:
+        first = evaluator.evaluate(program(SMITH), Split.TRAIN)
+        cache._write()
+        second = evaluator.evaluate(program(SMITH), Split.TRAIN)
+    assert (first.cached, second.cached) == (False, True)
+    assert first.descriptors == second.descriptors
+    assert first.descriptors["size"] > 10

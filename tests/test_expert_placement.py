@@ -13,6 +13,7 @@ from evolve.records import Instance
 from tests.moe_tools import (
     GENERATOR,
     MOE,
+    PATIENT,
     Invalid,
     check,
     instances,
@@ -48,7 +49,7 @@ def judged(given_instance: Instance, decision: Any) -> float:
 # -- what it says of valid placements ----------------------------------------------------------------------
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(PATIENT, max_examples=1500)
 @given(instances(), seeds)
 def test_the_objective_is_that_of_the_plain_rules(made: Instance, dice: int) -> None:
     placement = some_placement(made, np.random.default_rng(dice))
@@ -57,7 +58,7 @@ def test_the_objective_is_that_of_the_plain_rules(made: Instance, dice: int) -> 
     )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(PATIENT, max_examples=600)
 @given(instances(), seeds)
 def test_no_token_is_lost_or_made(made: Instance, dice: int) -> None:
     placement = some_placement(made, np.random.default_rng(dice))
@@ -65,7 +66,7 @@ def test_no_token_is_lost_or_made(made: Instance, dice: int) -> None:
     np.testing.assert_allclose(loads.sum(axis=-1), made.facts["next"].sum(axis=-1), rtol=1e-12)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(PATIENT, max_examples=800)
 @given(instances(), seeds, st.integers(0, 3))
 def test_it_accepts_what_the_plain_rules_accept_and_nothing_else(
     made: Instance, dice: int, changes: int
@@ -208,7 +209,7 @@ def test_mutated_inputs_change_nothing() -> None:
             array[:] = 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(PATIENT, max_examples=300)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),

@@ -17,7 +17,7 @@ from evolve import problem, program
 from evolve.errors import ProblemError, UsageError
 from evolve.evaluate import Evaluator
 from evolve.records import Instance, Split, Status
-from tests.moe_tools import GENERATOR, MOE, check, instances, objective, seed, some_placement
+from tests.moe_tools import GENERATOR, MOE, PATIENT, check, instances, objective, seed, some_placement
 
 NAMES = list(MOE.seeds)
 small_loads = st.lists(st.integers(0, 30), min_size=1, max_size=5)
@@ -26,7 +26,7 @@ small_loads = st.lists(st.integers(0, 30), min_size=1, max_size=5)
 # -- the bound ---------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400, deadline=None)
+@settings(PATIENT, max_examples=400)
 @given(small_loads, st.integers(0, 4))
 def test_the_smallest_share_is_that_of_the_best_replication(loads: list[int], spare: int) -> None:
     """Against every way to give the spare slots to experts."""
@@ -80,14 +80,14 @@ def climb(made: Instance, rng: np.random.Generator, steps: int) -> float:
     return float(best)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(PATIENT, max_examples=150)
 @given(instances(), st.integers(0, 2**32))
 def test_the_strongest_search_does_not_pass_the_bound(made: Instance, dice: int) -> None:
     free = Instance(made.name, made.arguments, made.bound, facts={**made.facts, "price": 0.0})
     assert climb(free, np.random.default_rng(dice), 40) <= made.bound + 1e-9
 
 
-@settings(max_examples=600, deadline=None)
+@settings(PATIENT, max_examples=600)
 @given(instances(), st.integers(0, 2**32))
 def test_no_placement_passes_the_bound(made: Instance, dice: int) -> None:
     assert objective(made, some_placement(made, np.random.default_rng(dice))) <= made.bound + 1e-9
@@ -173,7 +173,7 @@ def test_the_seeds_are_those_of_the_literature() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=60, deadline=None)
+@settings(PATIENT, max_examples=60)
 @given(made=instances())
 def test_a_seed_places_any_experts_by_the_rules(name: str, made: Instance) -> None:
     decision = seed(name).place(**made.arguments)
@@ -189,7 +189,7 @@ def greedy_copies(loads: list[float], slots: int) -> list[int]:
     return copies
 
 
-@settings(max_examples=300, deadline=None)
+@settings(PATIENT, max_examples=300)
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=12), st.integers(0, 20))
 def test_loops_over_arrays_and_heaps_replicate_as_the_plain_rule(loads: list[int], spare: int) -> None:
     slots = len(loads) + spare
@@ -199,7 +199,7 @@ def test_loops_over_arrays_and_heaps_replicate_as_the_plain_rule(loads: list[int
         assert seed(name).replicate(weight, slots)[0].tolist() == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(PATIENT, max_examples=300)
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=12), st.integers(0, 20))
 def test_water_filling_reaches_the_smallest_share(loads: list[int], spare: int) -> None:
     slots = len(loads) + spare
@@ -213,7 +213,7 @@ def test_water_filling_reaches_the_smallest_share(loads: list[int], spare: int) 
     assert (np.array(loads) / copies).max() == pytest.approx(best, rel=1e-6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(PATIENT, max_examples=300)
 @given(st.integers(1, 4), st.integers(1, 4), st.data())
 def test_lpt_packs_as_the_plain_rule(bins: int, per: int, data: Any) -> None:
     weights = data.draw(st.lists(st.integers(1, 99), min_size=bins * per, max_size=bins * per))
@@ -227,7 +227,7 @@ def test_lpt_packs_as_the_plain_rule(bins: int, per: int, data: Any) -> None:
     assert found[0].tolist() == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(PATIENT, max_examples=200)
 @given(st.integers(0, 2**32))
 def test_an_exchange_never_raises_the_largest_load(dice: int) -> None:
     rng = np.random.default_rng(dice)
