@@ -522,7 +522,7 @@ def make_proposer(
                     spec.entry.function if target(the_problem) == spec.program else "", target(the_problem)
                 ),
                 Panel(models.seats(the_settings), the_settings.llm.patience_s),
-                Briefing(the_problem, the_settings.llm.prompt_tokens, known),
+                Briefing(the_problem, the_settings.llm.prompt_tokens, founders, known),
                 the_settings.llm,
                 journal.candidate if journal else _nobody,
                 the_settings.archive.islands if "islands" in the_settings.archive.kind else 1,

@@ -103,12 +103,14 @@ def test_a_prompt_is_filled_with_exactly_its_variables() -> None:
 
 
 def test_all_calls_begin_with_the_same_text(small: Problem) -> None:
-    briefing = Briefing(small, 12_000)
+    briefing = Briefing(small, 12_000, list(small.seeds.values()), ["sort by the ratio"])
     sample = Sample(member(small, "arrival", 0.1), (member(small, "spt", 0.4),))
     written = [briefing.write(name, sample, ["x: worse"], "") for name in OPERATORS if name != "repair"]
     assert len({prompt.system for prompt in written}) == 1
     assert len({prompt.user for prompt in written}) == len(written)
     assert small.spec.entry.function in written[0].system
+    assert "- spt: " in written[0].system, "a seed is told by its docstring"
+    assert "- sort by the ratio" in written[0].system
 
 
 def test_a_prompt_names_worst_instances_but_holds_no_data(small: Problem) -> None:

@@ -6,6 +6,7 @@ described, never shown: their names, their places in the grid of instances, scor
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -28,12 +29,20 @@ ELSEWHERE = 3  # groups in which another program is better
 class Briefing:
     """Writes the prompts of one run.
 
+    founders: the seeds that the search begins with; each is told by the first line of its docstring.
     skills: what helped in earlier runs, one line each; part of what all calls share.
     limit: tokens of a prompt. What matters least is left out: other programs first, then the list of what was tried.
     """
 
-    def __init__(self, problem: Problem, limit: int, skills: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        limit: int,
+        founders: Sequence[Candidate] = (),
+        skills: Sequence[str] = (),
+    ) -> None:
         self._problem = problem
+        self._founders = founders
         self._limit = limit
         self._skills = skills
 
@@ -46,11 +55,21 @@ class Briefing:
             contract=_contract(self._problem),
             imports=", ".join(spec.limits.imports),
             limits=_limits(self._problem),
+            known=self._known(),
         )
         if self._skills:
             lines = "\n".join(f"- {skill}" for skill in self._skills)
             text += f"\n# Ideas that raised the score in earlier searches on this problem\n\n{lines}\n"
         return text
+
+    def _known(self) -> str:
+        """The seeds in a line each, "" if none says what it is."""
+        own = target(self._problem)
+        said = {each.note: _first_line(each.files[own]) for each in self._founders}
+        lines = [f"- {name}: {line}" for name, line in said.items() if line]
+        if not lines:
+            return ""
+        return "\n".join(["# What the search begins with, and has to beat", "", *lines, "", ""])
 
     def write(self, operator: str, sample: Sample, tried: Sequence[str], notes: str) -> Prompt:
         """The prompt of an operator that begins with a sound program: all but repair and note."""
@@ -176,6 +195,12 @@ def target(problem: Problem) -> str:
     """The file that models change: the one with the entry point, unless it may not be changed."""
     spec = problem.spec
     return spec.program if spec.program in spec.changing else spec.changing[0]
+
+
+def _first_line(source: str) -> str:
+    """The first line of a program's docstring; "" without one."""
+    text = ast.get_docstring(programs.parse(source)) or ""
+    return text.partition("\n")[0].strip()
 
 
 def _contract(problem: Problem) -> str:
