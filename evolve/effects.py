@@ -9,13 +9,16 @@ from typing import Any
 from rich.table import Table
 
 from evolve.bandit import ArmReport
-from evolve.credit import Credits
+from evolve.credit import SEPARATOR, Credits
 from evolve.journal import Journal
 from evolve.lineage import Lineage
+from evolve.proposers.base import TUNING
+from evolve.records import Split, Status
 from evolve.settings import BanditSettings
 
 ARMS_NOTE = "arms"  # in the journal: the proposer's arms with their prior weights
 SHOWN = 8
+CONSTANTS = {TUNING, "tweak constant"}  # operators that change a number and nothing else
 COST_UNITS = {"instances": "instance", "cpu": "CPU second"}
 
 
@@ -76,3 +79,29 @@ def operator_table(facts: Sequence[dict[str, Any]], cost: str, shown: int = SHOW
         tries, share = sum(fact["tries"] for fact in rest), sum(fact["share"] for fact in rest)
         table.add_row(f"{len(rest)} more", str(tries), f"{gained:.0f}", relative, f"{share:.1%}", style="dim")
     return table
+
+
+def sources_of_gain(lineage: Lineage, identity: str) -> dict[str, float]:
+    """What a candidate gained on train over the seed that it descends from, by what made the steps.
+
+    constants: steps that changed numbers alone. mixed: a number and the structure in one step. Steps down count
+    against their kind; a step from or to a program without a score is passed over, so the parts add up to the
+    whole only where all have one.
+    """
+    found = dict.fromkeys(("structure", "constants", "mixed"), 0.0)
+    score: float | None = None
+    for node in lineage.line(identity):
+        verdict = lineage.verdict(node.id, Split.TRAIN)
+        if verdict is None or verdict.status is not Status.OK:
+            continue
+        if score is not None:
+            found[_kind(node.operator)] += verdict.score - score
+        score = verdict.score
+    return found
+
+
+def _kind(operator: str) -> str:
+    parts = set(operator.split(SEPARATOR))
+    if parts <= CONSTANTS:
+        return "constants"
+    return "mixed" if parts & CONSTANTS else "structure"

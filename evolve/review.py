@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolve import problem, settings
-from evolve.effects import COST_UNITS, operator_facts, operator_table, operators
+from evolve.effects import COST_UNITS, operator_facts, operator_table, operators, sources_of_gain
 from evolve.errors import EvaluatorError, JournalError, ProblemError, UsageError
 from evolve.journal import Journal
 from evolve.lineage import Lineage
@@ -183,7 +183,8 @@ def lineage_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
                     "scores": scores,
                 }
             )
-        return {"run": str(journal.path.parent), "steps": steps}
+        gained = sources_of_gain(lineage, _chosen(lineage, identity))
+        return {"run": str(journal.path.parent), "steps": steps, "gained": gained}
 
 
 def print_lineage(journal: Journal, identity: str | None, console: Console) -> None:
@@ -193,6 +194,9 @@ def print_lineage(journal: Journal, identity: str | None, console: Console) -> N
         if identity is None:
             console.print(lineage.tree())
         console.print(lineage.tree(chosen))
+        gained = sources_of_gain(lineage, chosen)
+        parts = ", ".join(f"{gain:+.5f} by {source}" for source, gain in gained.items())
+        console.print(f"Score gained on train over the seed: {parts}", highlight=False, soft_wrap=True)
 
 
 def diff_facts(journal: Journal, ours: str | None, against: str | None) -> dict[str, Any]:

@@ -84,7 +84,10 @@ def test_every_preset_has_settings_that_hold(name: str, small_folder: Path) -> N
         (["x:budget.seconds=3"], r"'budget' is the same for every arm"),
         (["best-of-n:archive.size=3"], r"best-of-n is the control"),
         (["islands", "islands"], r"two arms of this name"),
-        (["islands", "default"], r"--arm default: the same settings as the arm islands"),
+        (
+            ["islands-map-elites", "default"],
+            r"--arm default: the same settings as the arm islands-map-elites",
+        ),
         (["x:archive.sise=3"], r"unknown key 'archive\.sise'; did you mean 'archive\.size'"),
         (["x:archive.kind=map-elite"], r"did you mean 'map-elites'"),
         (["x:archive.size"], r"expected key=value"),

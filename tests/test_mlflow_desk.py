@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Trace
 from rich.console import Console
 
 from evolve import run, settings
@@ -34,7 +35,7 @@ from evolve.observers.mlflow_family import escaped
 from evolve.observers.mlflow_review import approved, read
 from evolve.problem import Problem
 from evolve.publish.review import Review, choose, kept
-from evolve.records import Outcome, Placement, Proposal, Split
+from evolve.records import Exchange, Fault, Outcome, Placement, Prompt, Proposal, Request, Split, Usage
 from tests.mlflow_tools import Search, Viewer, at_once, fill, has_mirrored, until
 
 
@@ -139,6 +140,52 @@ def test_an_opened_holdout_is_no_evaluation_of_the_search(
     mirror_run(search.folder, store, at_once)
     assert [step for step, _ in viewer.curve(search.folder, "best.score.train")] == [1, 2, 3, 4]
     assert "score.holdout" in viewer.nested(search.folder)[search.candidate(1).id].data.metrics
+
+
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory: pytest.TempPathFactory, small: Problem, store: str) -> Search:
+    """A mirrored search that asked a model twice: the first call failed, the second one was answered."""
+    search = Search(tmp_path_factory.mktemp("runs") / "asking", small)
+    with search.create("asking") as journal:
+        candidate = search.candidate(1)
+        journal.append(Request(1, "improve", "some-model", (), Prompt("be brief", "make it better")), 1.0)
+        journal.append(Exchange(1, 1, "some-model", fault=Fault.OVERLOADED, detail="busy", final=False), 2.0)
+        usage = Usage(input=100, output=20)
+        journal.append(
+            Exchange(1, 2, "some-model", "here it is", usage=usage, dollars=0.25, latency_s=1.5), 4.0
+        )
+        journal.append(Proposal(1, "improve", (), candidate, "", "some-model", 120, 0.25), 4.0)
+        journal.append(search.evaluation(candidate, Split.TRAIN), 5.0)
+        journal.append(Placed(candidate.id, Placement(Outcome.NEW)), 5.0)
+    mirror_run(search.folder, store, at_once)
+    return search
+
+
+def traces(viewer: Viewer, search: Search) -> list[Trace]:
+    parent = viewer.parent(search.folder)
+    found = viewer.client.search_traces(locations=[parent.info.experiment_id], run_id=parent.info.run_id)
+    return sorted(found, key=lambda trace: trace.info.request_time)
+
+
+def test_calls_to_models_are_traces_with_tokens_and_cost(asking: Search, viewer: Viewer) -> None:
+    failed, answered = traces(viewer, asking)
+    assert (failed.info.state, failed.info.tags["fault"]) == ("ERROR", "overloaded")
+    assert answered.info.token_usage["total_tokens"] == 120
+    assert answered.info.cost["total_cost"] == 0.25
+    assert answered.info.execution_duration == 1500
+    span = answered.data.spans[0]
+    assert span.inputs["messages"][1]["content"] == "make it better"
+    assert span.outputs["choices"][0]["message"]["content"] == "here it is"
+
+
+def test_the_parent_run_counts_tokens_and_dollars(asking: Search, viewer: Viewer) -> None:
+    metrics = viewer.parent(asking.folder).data.metrics
+    assert (metrics["tokens"], metrics["dollars"]) == (120, 0.25)
+
+
+def test_traces_are_not_doubled(asking: Search, viewer: Viewer, store: str) -> None:
+    mirror_run(asking.folder, store, at_once)
+    assert len(traces(viewer, asking)) == 2
 
 
 LOAD = """

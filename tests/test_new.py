@@ -106,7 +106,7 @@ def test_the_evaluator_takes_numpys_integers_as_they_cross_the_wall(small: Probl
 
 def test_a_short_search_finds_the_optimal_rule(small_folder: Path, tmp_path: Path) -> None:
     chosen = settings.resolve(
-        str(small_folder), {}, ["budget.evaluations=200", "workers=1", "seed=2", "mlflow.enabled=false"]
+        str(small_folder), {}, ["budget.evaluations=300", "workers=1", "seed=1", "mlflow.enabled=false"]
     )
     result = run.start(tmp_path / "run", chosen).execute()
     assert result.champion is not None

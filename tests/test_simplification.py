@@ -7,13 +7,16 @@ import pytest
 
 from evolve import program as programs
 from evolve import run, settings
+from evolve.evaluate import Evaluator
 from evolve.genetic.draft import Draft
 from evolve.genetic.simplify import inline_local, shrink
 from evolve.genetic.source import read
 from evolve.genetic.task import Task
 from evolve.journal import Journal, Placed
+from evolve.problem import Problem
 from evolve.proposers.base import SIMPLIFICATION
 from evolve.records import Candidate, Evaluation, Proposal, Split, Status
+from evolve.trial import Race
 from tests.genetic_programs import ENTRIES
 
 LOCAL = """
@@ -100,12 +103,14 @@ def test_a_simplification_replaces_its_elder_only_with_the_same_scores_everywher
     assert Status.DUPLICATE not in {evaluation.status for evaluation in others}
 
 
-def test_one_that_decides_otherwise_is_stopped_at_the_first_stage(simplified: Path) -> None:
-    candidates, evaluations, _ = facts(simplified)
-    stopped = [
-        evaluations[each.id]
-        for each in candidates.values()
-        if each.operator == SIMPLIFICATION and "decides otherwise" in evaluations[each.id].feedback
-    ]
-    assert stopped
-    assert {(evaluation.status, evaluation.instances) for evaluation in stopped} == {(Status.RACED_OUT, 8)}
+def test_one_that_decides_otherwise_is_stopped_at_the_first_stage(small: Problem) -> None:
+    with Evaluator(small, "rlimits") as evaluator:
+
+        def evaluated(like: str) -> Evaluation:
+            race = Race((8,), None, 0.95, 0, like=like)
+            return evaluator.evaluate(small.seeds["spt"], Split.TRAIN, race)
+
+        stopped = evaluated("0" * 16)
+        assert (stopped.status, stopped.instances) == (Status.RACED_OUT, 8)
+        assert "decides otherwise" in stopped.feedback
+        assert evaluated(stopped.decisions).ok

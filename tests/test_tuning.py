@@ -1,11 +1,18 @@
 """Tuning: a pattern search over the numbers of a program, without a memory of its own."""
 
 import re
+from pathlib import Path
+
+import pytest
 
 from evolve import program as programs
+from evolve.effects import sources_of_gain
 from evolve.genetic.draft import Draft
 from evolve.genetic.source import read
 from evolve.genetic.tuning import ROUNDS, tune
+from evolve.journal import Journal
+from evolve.lineage import Lineage
+from evolve.records import Evaluation, Proposal, Split, Status
 
 RULE = """
 import numpy as np
@@ -87,3 +94,18 @@ def test_a_search_by_tuning_alone_finds_the_bottom_of_a_bowl() -> None:
         if cost(made) < cost(text):
             text, note, tried = made, done, 0
     assert cost(text) < 0.01 * start
+
+
+def test_gains_by_structure_and_by_constants_are_told_apart(tmp_path: Path) -> None:
+    steps = [("seed", 0.1), ("insert term", 0.3), ("tuning", 0.35), ("tweak constant", 0.4), ("hoist", 0.35)]
+    steps.append(("tuning + insert term", 0.5))
+    with Journal.create(tmp_path / "run", {}) as journal:
+        parents: tuple[str, ...] = ()
+        for number, (operator, score) in enumerate(steps, 1):
+            candidate = programs.make_candidate({"program.py": f"x = {number}\n"}, parents, operator)
+            journal.append(Proposal(number, operator, parents, candidate), 0.0)
+            journal.append(Evaluation(candidate.id, Split.TRAIN, Status.OK, (1.0,), (score,), 1), 0.0)
+            parents = (candidate.id,)
+        with Lineage(journal) as lineage:
+            gained = sources_of_gain(lineage, parents[0])
+    assert gained == pytest.approx({"structure": 0.15, "constants": 0.1, "mixed": 0.15})

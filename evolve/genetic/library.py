@@ -70,7 +70,7 @@ class Library:
             wanted += programs.exports(candidate.files, name)
         defined = programs.defined_functions(tree)
         wanted.sort(key=lambda each: each not in defined)
-        if not wanted or wanted[0] not in defined:
+        if name != self.program and (not wanted or wanted[0] not in defined):
             raise ProgramError(f"{name}: no other file of the program imports a function from it")
         return read(tree, wanted[0], tuple(dict.fromkeys(wanted[1:])))
 

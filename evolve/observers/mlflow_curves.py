@@ -74,6 +74,8 @@ class Tally:
     best: Measured | None = None
     champion: Measured | None = None
     members: set[str] = field(default_factory=set)
+    tokens: int = 0
+    dollars: float = 0.0
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW + 1))
 
     def evaluated(self, evaluation: Evaluation, measured: Measured, at: float) -> bool:
@@ -90,6 +92,11 @@ class Tally:
         every = 10 ** max(0, len(str(self.evaluations)) - 3)
         return improved or self.evaluations % every == 0
 
+    def spent(self, tokens: int, dollars: float) -> None:
+        """Count a call to a model."""
+        self.tokens += tokens
+        self.dollars += dollars
+
     def placed(self, candidate: str, placement: Placement) -> None:
         self.members.discard(placement.replaced)
         self.members.add(candidate)
@@ -100,6 +107,8 @@ class Tally:
             "archive.size": float(len(self.members)),
             "evaluations_per_s": self._rate(),
         }
+        if self.tokens:
+            values |= {"tokens": float(self.tokens), "dollars": self.dollars}
         if self.best:
             values |= {"best.score.train": self.best.score, "best.objective.train": self.best.objective}
         return values | self.champion_values()

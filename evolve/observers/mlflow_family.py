@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from evolve.observers.mlflow_store import Nested
-from evolve.records import Candidate
+from evolve.records import Candidate, Promotion
 
 LINKED = 40  # children named in a description; the tag `parents` finds the others
 _MARKUP = re.compile(r"([\\`*_\[\]()|~])")
@@ -70,3 +70,20 @@ class Family:
 def escaped(text: str) -> str:
     """Text as Markdown that shows it literally; it may come from a candidate."""
     return _MARKUP.sub(r"\\\1", html.escape(_UNSEEN.sub(" ", text), quote=False))
+
+
+def name_of(candidate: Candidate) -> str:
+    """What a nested run is called."""
+    text = " ".join(f"{candidate.operator} {candidate.note}".split())
+    return f"#{candidate.number} {text}"[:80].rstrip()
+
+
+def verdict(promotion: Promotion) -> str:
+    """A verdict of the promotion test, in words."""
+    head = f"{'promoted' if promotion.promoted else 'not promoted'}: {promotion.reason}"
+    if not promotion.champion or not promotion.high:
+        return head
+    return (
+        f"{head}; difference {promotion.difference:+.6g} "
+        f"[{promotion.low:+.6g}, {promotion.high:+.6g}] at {promotion.confidence:.0%} to {promotion.champion}"
+    )

@@ -23,7 +23,7 @@ from evolve.htmldiff import html_diff
 from evolve.journal import Entry, Journal, Placed
 from evolve.observers.mlflow import view_key
 from evolve.observers.mlflow_curves import Measured, Tally, metric
-from evolve.observers.mlflow_family import Family, escaped
+from evolve.observers.mlflow_family import Family, escaped, name_of, verdict
 from evolve.observers.mlflow_registry import Registry, Seeds
 from evolve.observers.mlflow_store import (
     CANDIDATE,
@@ -39,8 +39,9 @@ from evolve.observers.mlflow_store import (
     Point,
     Store,
 )
+from evolve.observers.mlflow_traces import Traces, asked
 from evolve.publish.review import Review, keep
-from evolve.records import Candidate, Evaluation, Instance, Outcome, Placement, Promotion, Split
+from evolve.records import Candidate, Evaluation, Exchange, Instance, Outcome, Placement, Promotion, Split
 from evolve.report.programs import joined
 from evolve.yields import Yields
 
@@ -84,6 +85,7 @@ class Mirror:
         self._reviews = self._keep_reviews()
         self._family = Family(self.store.experiment)
         self._registry = Registry(self.store, self.journal, self._key, self._settings.jail.minimum)
+        self._traces = Traces(store_uri, self.store.experiment, self.parent, self._key)
         self._instances = self._grid()
         self._tally = Tally()
         self._yields = Yields()
@@ -198,6 +200,7 @@ class Mirror:
 
     def finish(self, ended: str) -> None:
         """Close the parent run. ended: why the search ended; "" if it was killed."""
+        self._traces.settle()
         self._draw({**self._tally.values(), **self._yielded()}, self._counted_at)
         marks = {"stopped": ended or "killed", **self._challenge()}
         self.store.log(self.parent, self._points, tags={**marks, **self._write_report()})
@@ -247,6 +250,9 @@ class Mirror:
         self._yields.take(entry.record)
         self._seeds.take(entry.record)
         match entry.record:
+            case Exchange():
+                self._tally.spent(entry.record.usage.total, entry.record.dollars)
+                self._traces.take(self.journal.request(entry.record.number), entry.record, self._ms(entry.at))
             case Evaluation():
                 self._evaluated(entry.record, entry.at, entry.seq)
             case Placed(candidate, placement):
@@ -280,19 +286,12 @@ class Mirror:
 
     # ---- nested runs
 
-    def _asked(self, candidate: Candidate) -> dict[str, str]:
-        """The prompt and the reply that a candidate came from; none where no model was asked."""
-        request, reply = self.journal.request(candidate.number), self.journal.reply(candidate.number)
-        if request is None or reply is None:
-            return {}
-        return {"prompt.md": f"{request.prompt.system}\n\n{request.prompt.user}", "reply.md": reply.reply}
-
     def _is_done(self, candidate: str) -> bool:
         return candidate in self._nested and self._nested[candidate].done
 
     def _entered(self, identity: str, placement: Placement, at: float) -> None:
         candidate = self.journal.candidate(identity)
-        self._family.born(candidate, _name(candidate))
+        self._family.born(candidate, name_of(candidate))
         if not self._is_done(identity):
             self._write_candidate(candidate, placement, at)
 
@@ -306,14 +305,14 @@ class Mirror:
             values |= {**train.values(), "cpu_s": train.cpu_s, "peak_mb": train.peak_mb}
         self.store.log(run.run, list(_points(values, self._ms(at), 0)))
         texts = {"feedback.txt": train.text if train else "", **self._diffs(candidate, train)}
-        self.store.write(run, {**candidate.files, **texts, **self._asked(candidate)})
+        self.store.write(run, {**candidate.files, **texts, **asked(self.journal, candidate)})
         self.store.end(run.run, self._ms(at))
         self._nested[identity] = replace(run, done=True)
 
     def _open(self, candidate: Candidate, placement: Placement, train: Measured | None, at: float) -> Nested:
         # its duration in the UI is the CPU time of its evaluation
         began = self._ms(at - train.cpu_s if train else at)
-        return self.store.create(self._key, _name(candidate), began, self._marks(candidate, placement))
+        return self.store.create(self._key, name_of(candidate), began, self._marks(candidate, placement))
 
     def _marks(self, candidate: Candidate, placement: Placement) -> dict[str, str]:
         request = self.journal.request(candidate.number)
@@ -342,7 +341,7 @@ class Mirror:
         facts += [("parent", parent) for parent in candidate.parents]
         if train:
             facts.append(("on train", f"score {train.score:.6g}, objective {train.objective:.6g}"))
-        name, new = _name(candidate), joined(candidate.files)
+        name, new = name_of(candidate), joined(candidate.files)
         found = {"diff.html": html_diff(joined(old.files) if old else "", new, name, facts)}
         if candidate.parents and self._seeds.best:
             seed = self.journal.candidate(self._seeds.best)
@@ -363,11 +362,11 @@ class Mirror:
             return
         train = self._train.get(identity)
         texts = [measured.text for measured in (train, validation) if measured]
-        self.store.write(nested, {"feedback.txt": "\n".join([*texts, _verdict(promotion)])})
+        self.store.write(nested, {"feedback.txt": "\n".join([*texts, verdict(promotion)])})
         if promotion.promoted:
             self._crown(identity, nested)
         points = list(_points(validation.values(), self._ms(at), 0)) if validation else []
-        marks = {"champion": str(promotion.promoted).lower(), "verdict": _verdict(promotion), JUDGED: "true"}
+        marks = {"champion": str(promotion.promoted).lower(), "verdict": verdict(promotion), JUDGED: "true"}
         self.store.log(nested.run, points, tags=marks)
         self._nested[identity] = replace(nested, judged=True)
 
@@ -392,18 +391,3 @@ def _flat(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
 
 def _points(values: dict[str, float], time: int, step: int) -> Iterable[Point]:
     return ((name, value, time, step) for name, value in values.items() if math.isfinite(value))
-
-
-def _name(candidate: Candidate) -> str:
-    text = " ".join(f"{candidate.operator} {candidate.note}".split())
-    return f"#{candidate.number} {text}"[:80].rstrip()
-
-
-def _verdict(promotion: Promotion) -> str:
-    head = f"{'promoted' if promotion.promoted else 'not promoted'}: {promotion.reason}"
-    if not promotion.champion or not promotion.high:
-        return head
-    return (
-        f"{head}; difference {promotion.difference:+.6g} "
-        f"[{promotion.low:+.6g}, {promotion.high:+.6g}] at {promotion.confidence:.0%} to {promotion.champion}"
-    )
