@@ -94,7 +94,12 @@ def replay(folder: Path, advance: Callable[[str], None] = lambda _: None) -> Rep
             again = _Replay(search, workers.submit, Replayed(folder))
             for entry in journal.entries():
                 advance(type(entry.record).__name__.lower())
-                again.repeat(entry)
+                try:
+                    again.repeat(entry)
+                except LookupError as error:  # what the journal speaks of is not there
+                    text = f"from here on the journal cannot be followed: nothing known of {error}"
+                    again.found.differences.append(Difference(entry.seq, text))
+                    break
             workers.cancel()
     return again.found
 

@@ -38,7 +38,7 @@ from evolve.models.panel import Panel
 from evolve.models.retry import Policy
 from evolve.problem import Problem
 from evolve.proposers.base import ModelProposer, Proposer
-from evolve.proposers.briefing import Briefing
+from evolve.proposers.briefing import Briefing, target
 from evolve.proposers.genetic import GeneticProposer
 from evolve.proposers.llm import Contract, LlmProposer
 from evolve.records import (
@@ -518,9 +518,11 @@ def make_proposer(
         case "llm" | "replay" | "manual":
             known = json.loads(journal.meta(SKILLS_NOTE) or "[]") if journal else []
             return LlmProposer(
-                Contract(spec.entry.function, spec.program),
+                Contract(
+                    spec.entry.function if target(the_problem) == spec.program else "", target(the_problem)
+                ),
                 Panel(models.seats(the_settings), the_settings.llm.patience_s),
-                Briefing(the_problem, the_settings.llm.prompt_tokens, known),
+                Briefing(the_problem, the_settings.llm.prompt_tokens, founders, known),
                 the_settings.llm,
                 journal.candidate if journal else _nobody,
                 the_settings.archive.islands if "islands" in the_settings.archive.kind else 1,

@@ -6,7 +6,7 @@ from evolve.archives import make_archive, needs_descriptors
 from evolve.archives.base import Archive
 from evolve.archives.islands import Islands
 from evolve.archives.population import Axis, Grid
-from evolve.records import Outcome, Remedy
+from evolve.records import Intervention, Outcome, Remedy
 from evolve.settings import ARCHIVES, ArchiveSettings
 from tests.contracts.archive import ArchiveContract, crowd, member, proposed
 
@@ -234,3 +234,15 @@ def test_founders_stand_on_every_island() -> None:
     archive.found([member(1, (0.5,))])
     for number in range(2, 10):
         assert archive.sample(number, random.Random(number)).parent.candidate.number == 1
+
+
+def test_the_best_of_all_settles_again_after_every_island_has_started_anew_without_it() -> None:
+    archive = Islands(ArchiveSettings(islands=2, size=4, patience=3))
+    archive.found(crowd(2))
+    best = member(10, (0.99,))
+    archive.add(best)
+    for island in archive._islands:
+        island.remove(best.candidate.id)
+    assert archive.best == best
+    archive.apply(Intervention(Remedy.MIGRATE, 11, members=(best.candidate.id,)))
+    assert best in archive.members()

@@ -39,6 +39,7 @@ from evolve.records import (
 from evolve.replay import replay
 from evolve.settings import Settings
 from tests.model_server import Behaviour, ModelServer
+from tests.test_several_files import write as write_two_files
 
 QUICK = ["jail.minimum=rlimits", "llm.retry_s=0.01"]
 
@@ -102,12 +103,14 @@ def test_a_prompt_is_filled_with_exactly_its_variables() -> None:
 
 
 def test_all_calls_begin_with_the_same_text(small: Problem) -> None:
-    briefing = Briefing(small, 12_000)
+    briefing = Briefing(small, 12_000, list(small.seeds.values()), ["sort by the ratio"])
     sample = Sample(member(small, "arrival", 0.1), (member(small, "spt", 0.4),))
     written = [briefing.write(name, sample, ["x: worse"], "") for name in OPERATORS if name != "repair"]
     assert len({prompt.system for prompt in written}) == 1
     assert len({prompt.user for prompt in written}) == len(written)
     assert small.spec.entry.function in written[0].system
+    assert "- spt: " in written[0].system, "a seed is told by its docstring"
+    assert "- sort by the ratio" in written[0].system
 
 
 def test_a_prompt_names_worst_instances_but_holds_no_data(small: Problem) -> None:
@@ -435,3 +438,23 @@ def test_doctor_asks_each_model_once_if_told_to(server: ModelServer) -> None:
     assert [bool(each["fault"]) for each in facts["models"]] == [False, True]
     assert server.counts["calls"] == before + 1
     assert any("127.0.0.1:9" in finding for finding in facts["findings"])
+
+
+def test_of_several_files_the_one_that_may_change_is_changed(small_folder: Path, tmp_path: Path) -> None:
+    folder = write_two_files(tmp_path / "two", small_folder, 'change = ["rule.py"]')
+    with ModelServer(answer=another_rule) as server:
+        the_settings = resolved(folder, "llm", models=[f"{server.url}#m"], budget={"evaluations": 12})
+        search(tmp_path / "run", the_settings)
+    with Journal.open(tmp_path / "run", read_only=True) as journal:
+        found = [entry.record for entry in journal.entries()]
+    asked = next(record for record in found if isinstance(record, Request))
+    assert "Beside it lies program.py, which stays as it is" in asked.prompt.user
+    assert "You write one Python file, rule.py" in asked.prompt.system
+    made = [r.candidate for r in found if isinstance(r, Proposal) and r.model and r.candidate]
+    assert len(made) == 10
+    assert len({candidate.files["program.py"] for candidate in made}) == 1
+    assert len({candidate.files["rule.py"] for candidate in made}) == 10
+
+
+def another_rule(_prompt: str, rng: random.Random) -> str:
+    return f"Idea: x\n```python\ndef priority(p, w, t):\n    return p - {rng.random()} * w\n```\n"

@@ -78,6 +78,8 @@ class Islands(Archive):
     def apply(self, step: Intervention) -> None:
         known = {member.candidate.id: member for founders in self._founders for member in founders}
         known |= {member.candidate.id: member for member in self.members()}
+        if self.best is not None:  # its island may have started anew without it
+            known[self.best.candidate.id] = self.best
         moving = [known[name] for name in step.members]
         if step.remedy is Remedy.RESET:
             self._resets[step.place] += 1

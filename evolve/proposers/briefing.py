@@ -6,6 +6,7 @@ described, never shown: their names, their places in the grid of instances, scor
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -28,12 +29,20 @@ ELSEWHERE = 3  # groups in which another program is better
 class Briefing:
     """Writes the prompts of one run.
 
+    founders: the seeds that the search begins with; each is told by the first line of its docstring.
     skills: what helped in earlier runs, one line each; part of what all calls share.
     limit: tokens of a prompt. What matters least is left out: other programs first, then the list of what was tried.
     """
 
-    def __init__(self, problem: Problem, limit: int, skills: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        limit: int,
+        founders: Sequence[Candidate] = (),
+        skills: Sequence[str] = (),
+    ) -> None:
         self._problem = problem
+        self._founders = founders
         self._limit = limit
         self._skills = skills
 
@@ -43,15 +52,24 @@ class Briefing:
         spec = self._problem.spec
         text = template("system").fill(
             statement=self._problem.statement.strip(),
-            signature=spec.entry.signature,
-            program=spec.program,
+            contract=_contract(self._problem),
             imports=", ".join(spec.limits.imports),
             limits=_limits(self._problem),
+            known=self._known(),
         )
         if self._skills:
             lines = "\n".join(f"- {skill}" for skill in self._skills)
             text += f"\n# Ideas that raised the score in earlier searches on this problem\n\n{lines}\n"
         return text
+
+    def _known(self) -> str:
+        """The seeds in a line each, "" if none says what it is."""
+        own = target(self._problem)
+        said = {each.note: _first_line(each.files[own]) for each in self._founders}
+        lines = [f"- {name}: {line}" for name, line in said.items() if line]
+        if not lines:
+            return ""
+        return "\n".join(["# What the search begins with, and has to beat", "", *lines, "", ""])
 
     def write(self, operator: str, sample: Sample, tried: Sequence[str], notes: str) -> Prompt:
         """The prompt of an operator that begins with a sound program: all but repair and note."""
@@ -69,7 +87,7 @@ class Briefing:
     def repair(self, broken: Candidate, evaluation: Evaluation) -> Prompt:
         """The prompt for a program that failed."""
         text = template("repair").fill(
-            program=_fence(broken.files[self._problem.spec.program]),
+            program=self._source(broken),
             status=str(evaluation.status),
             error=evaluation.feedback[:TEXT],
             cost=f"It was well up to there on {evaluation.instances} instances.\n"
@@ -100,9 +118,16 @@ class Briefing:
             *self._by_group(evaluation),
             *self._worst(evaluation),
             "",
-            _fence(member.candidate.files[spec.program]),
+            self._source(member.candidate),
         ]
         return "\n".join(lines)
+
+    def _source(self, candidate: Candidate) -> str:
+        """The file that may be changed, then the others of a program of several files."""
+        own = target(self._problem)
+        others = [(name, text) for name, text in candidate.files.items() if name != own]
+        fixed = [f"\nBeside it lies {name}, which stays as it is:\n\n{_fence(text)}" for name, text in others]
+        return "\n".join([_fence(candidate.files[own]), *fixed])
 
     @cached_property
     def _groups(self) -> Mapping[str, Sequence[int]]:
@@ -149,7 +174,7 @@ class Briefing:
         return found
 
     def _other(self, member: Member, parent: Member) -> str:
-        name = self._problem.spec.program
+        name = target(self._problem)
         ours, theirs = parent.candidate.files[name], member.candidate.files[name]
         diff = programs.unified_diff({name: ours}, {name: theirs}, context=1)
         head = f"## Another program: score {member.score:.4f}{self._better(member, parent)}"
@@ -164,6 +189,29 @@ class Briefing:
         best = sorted(gains, key=lambda label: (-gains[label], label))[:ELSEWHERE]
         where = "; ".join(f"{label} by {gains[label]:.4f}" for label in best)
         return f", better on {where}" if where else ""
+
+
+def target(problem: Problem) -> str:
+    """The file that models change: the one with the entry point, unless it may not be changed."""
+    spec = problem.spec
+    return spec.program if spec.program in spec.changing else spec.changing[0]
+
+
+def _first_line(source: str) -> str:
+    """The first line of a program's docstring; "" without one."""
+    text = ast.get_docstring(programs.parse(source)) or ""
+    return text.partition("\n")[0].strip()
+
+
+def _contract(problem: Problem) -> str:
+    """What the file has to define that models change."""
+    spec, own = problem.spec, target(problem)
+    if own == spec.program:
+        return f"You write one Python file, {own}. It defines `{spec.entry.signature}`."
+    return (
+        f"You write one Python file, {own}. It defines what the other files of the program import from it; "
+        f"{spec.program}, which stays as it is, defines `{spec.entry.signature}`."
+    )
 
 
 def _limits(problem: Problem) -> str:

@@ -44,7 +44,7 @@ _IDEA = re.compile(r"^[\s*#_]*idea[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULT
 
 @dataclass(frozen=True)
 class Contract:
-    """What a program has to be. entry: the function it defines; file: its name."""
+    """What a program has to be. file: the one that models change; entry: what it defines, "" if another file does."""
 
     entry: str
     file: str
@@ -185,7 +185,8 @@ class LlmProposer(ModelProposer):
     def _candidate(self, request: Request, exchange: Exchange) -> Candidate:
         file, parent = self._contract.file, self._find(request.parents[0])
         text = edits.program(exchange.reply, parent.files[file], exchange.cut)
-        if self._contract.entry not in programs.defined_functions(programs.parse(text, file)):
+        defined = programs.defined_functions(programs.parse(text, file))
+        if self._contract.entry and self._contract.entry not in defined:
             raise ProgramError(f"the program does not define {self._contract.entry}")
         note = idea(exchange.reply)
         made = programs.make_candidate({**parent.files, file: text}, request.parents, request.operator, note)
