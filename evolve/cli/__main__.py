@@ -1,0 +1,5 @@
+"""`python -m evolve.cli`."""
+
+from evolve.cli import main
+
+main()
