@@ -20,6 +20,7 @@ from rich.text import Text
 
 from evolve import run as runs
 from evolve import settings
+from evolve.assembly import make_search
 from evolve.journal import Entry, Journal, Placed
 from evolve.records import (
     Evaluation,
@@ -32,8 +33,8 @@ from evolve.records import (
     Split,
     Status,
 )
-from evolve.run import Workers, make_search
 from evolve.search import Search, Task
+from evolve.workers import Workers
 
 SHOWN = 10  # differences that are printed
 QUOTED = 80

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,23 +24,15 @@ import numpy as np
 
 from evolve import __version__, account, problem, settings, skills
 from evolve.account import Account
-from evolve.archives import needs_descriptors
-from evolve.archives.population import Axis
+from evolve.assembly import BUDGET_NOTE, SKILLS_NOTE, make_proposer, make_search
 from evolve.cache import Cache
 from evolve.effects import ARMS_NOTE
 from evolve.errors import JournalError, UsageError
-from evolve.evaluate import Evaluator
-from evolve.jail.attacks import require_closed
 from evolve.journal import Entry, Journal, Placed, Record
 from evolve.models import cast as models
 from evolve.models.calls import Calls
-from evolve.models.panel import Panel
 from evolve.models.retry import Policy
 from evolve.problem import Problem
-from evolve.proposers.base import ModelProposer, Proposer
-from evolve.proposers.briefing import Briefing, target
-from evolve.proposers.genetic import GeneticProposer
-from evolve.proposers.llm import Contract, LlmProposer
 from evolve.records import (
     Candidate,
     Evaluation,
@@ -54,9 +46,9 @@ from evolve.records import (
     Resumed,
     Split,
 )
-from evolve.search import Impossible, Search, Task
+from evolve.search import Impossible, Task
 from evolve.settings import BudgetSettings, Settings
-from evolve.trial import Seen
+from evolve.workers import Workers
 
 TICK_S = 0.25
 QUEUED_PER_WORKER = 2  # one running, one waiting
@@ -69,9 +61,6 @@ BEST_FILE = "best.py"
 BEST_FOLDER = "best"
 SETTINGS_FILE = "settings.toml"
 ORDER_NOTE = "racing_order"
-BUDGET_NOTE = "budget"  # in the journal: what the run began with; the settings have the latest
-SKILLS_NOTE = "skills"  # in the journal: what earlier runs have taught, as it was when the run began
-PROPOSERS = ("genetic", "llm", "replay", "manual")
 
 
 class Stop(StrEnum):
@@ -410,130 +399,6 @@ def write_program(folder: Path, candidate: Candidate) -> None:
         temporary = target.with_name(f".{target.name}.tmp")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(target)
-
-
-class Workers:
-    """Threads that each own an evaluator, and so a warm jail. The work itself happens in the jails."""
-
-    def __init__(
-        self, the_problem: Problem, the_settings: Settings, seen: Seen, cache: Cache | None = None
-    ) -> None:
-        self.count = the_settings.workers
-        self._problem = the_problem
-        self._minimum = the_settings.jail.minimum
-        self._describe = needs_descriptors(the_settings.archive)
-        self._seen = seen
-        self._cache = cache
-        self._cancelled = threading.Event()
-        self._local = threading.local()
-        self._evaluators: list[Evaluator] = []
-        self._pool = ThreadPoolExecutor(self.count, "evaluator")
-
-    def __enter__(self) -> Workers:
-        first = self._evaluator()
-        # a jail that cannot be built, or that does not hold, is told here, before anything is evaluated
-        require_closed(first.jail.level)
-        first.scale(Split.TRAIN)
-        first.scale(Split.VALIDATION)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.cancel()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        for evaluator in self._evaluators:
-            evaluator.close()
-
-    def cancel(self) -> None:
-        """Abandon what is under way."""
-        self._cancelled.set()
-
-    def submit(self, task: Task) -> Future[Evaluation]:
-        return self._pool.submit(self._evaluate, task)
-
-    def _evaluate(self, task: Task) -> Evaluation:
-        if not hasattr(self._local, "evaluator"):
-            self._local.evaluator = self._evaluator()
-        evaluator: Evaluator = self._local.evaluator
-        return evaluator.evaluate(task.candidate, task.split, task.race)
-
-    def _evaluator(self) -> Evaluator:
-        evaluator = Evaluator(
-            self._problem, self._minimum, self._seen, self._cancelled, self._cache, self._describe
-        )
-        if self._evaluators:
-            evaluator.share_scales(self._evaluators[0])
-        self._evaluators.append(evaluator)
-        return evaluator
-
-
-def axes(the_problem: Problem) -> list[Axis]:
-    """The descriptors that the problem declares, as sides of a grid."""
-    return [Axis(**msgspec.structs.asdict(each)) for each in the_problem.spec.descriptors]
-
-
-def make_search(
-    the_settings: Settings, the_problem: Problem, journal: Journal, order: tuple[int, ...] = ()
-) -> Search:
-    """The state of a search at its beginning.
-
-    Args:
-        journal: where the run's candidates are found.
-        order: of the races, where it is known already.
-    """
-    founders = list(problem.select_seeds(the_problem, the_settings.seeds).values())
-    proposer = make_proposer(the_settings, the_problem, founders, journal)
-    # the instances of a harness come in batches, as they are
-    reorder = the_problem.spec.harness is None
-    search = Search(the_settings, founders, proposer, axes(the_problem), order, reorder)
-    search.budget.limits = msgspec.json.decode(journal.meta(BUDGET_NOTE) or "{}", type=BudgetSettings)
-    return search
-
-
-def make_proposer(
-    the_settings: Settings,
-    the_problem: Problem,
-    founders: Sequence[Candidate],
-    journal: Journal | None = None,
-) -> Proposer | ModelProposer:
-    """The proposer that the settings name.
-
-    Args:
-        journal: where the run's candidates are; None = the proposer is only made to see that it can be.
-
-    Raises:
-        UsageError: there is none of that name.
-        ModelError: a model cannot be asked: its name, its key or its price is missing.
-    """
-    spec = the_problem.spec
-    match the_settings.proposer:
-        case "genetic":
-            return GeneticProposer(
-                spec.entry.function,
-                spec.program,
-                spec.limits.imports,
-                founders,
-                the_settings.genetic,
-                spec.changing,
-            )
-        case "llm" | "replay" | "manual":
-            known = json.loads(journal.meta(SKILLS_NOTE) or "[]") if journal else []
-            return LlmProposer(
-                Contract(
-                    spec.entry.function if target(the_problem) == spec.program else "", target(the_problem)
-                ),
-                Panel(models.seats(the_settings), the_settings.llm.patience_s),
-                Briefing(the_problem, the_settings.llm.prompt_tokens, founders, known),
-                the_settings.llm,
-                journal.candidate if journal else _nobody,
-                the_settings.archive.islands if "islands" in the_settings.archive.kind else 1,
-            )
-    raise UsageError(
-        f"--proposer {the_settings.proposer}: there is no such proposer; there are: {', '.join(PROPOSERS)}"
-    )
-
-
-def _nobody(identity: str) -> Candidate:
-    raise LookupError(identity)
 
 
 def start(

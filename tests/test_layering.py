@@ -14,6 +14,7 @@ LAYERS = [
     {"proposers", "trial", "lineage", "stagnation", "yields"},
     {"evaluate", "effects", "skills"},
     {"search"},
+    {"workers", "assembly"},
     {"run"},
     {"table", "doctor", "publish", "compare", "audit", "report", "replay"},
     {"review", "observers", "compare_report"},

@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from evolve import run, settings
+from evolve import assembly, run, settings
 from evolve.journal import Journal
 from evolve.proposers.base import Proposer
 from evolve.records import Evaluation, Intervention, Proposal, Remedy
@@ -122,7 +122,7 @@ def replayed(folder: Path) -> int:
 
 
 def proposer(known: run.Run) -> Proposer:
-    return run.make_proposer(known.settings, known.problem, list(known.problem.seeds.values()))
+    return assembly.make_proposer(known.settings, known.problem, list(known.problem.seeds.values()))
 
 
 def fresh(known: run.Run) -> Search:
