@@ -13,9 +13,10 @@ import numpy as np
 from evolve.cache import Cache, Shelf, Shelves
 from evolve.errors import EvaluatorError
 from evolve.jail import Jail, Level, Limits, Session, encode_arguments
-from evolve.problem import SIZE, Problem
+from evolve.problem import Problem
 from evolve.records import Candidate, Evaluation, Instance, Split
 from evolve.scoring import Scale, Scoring, group_indices
+from evolve.spec import SIZE
 from evolve.trial import DESCRIBED, Episodes, Race, Seen, Shown, Trial, Watch, digested
 
 

@@ -17,9 +17,9 @@ from evolve import program
 from evolve.cache import Known
 from evolve.errors import EvaluatorError
 from evolve.jail import Answer, Dialogue, Failure, Hangup, Jail, Session
-from evolve.problem import SIZE
 from evolve.records import Candidate, Evaluation, Instance, Split, Status
 from evolve.scoring import Scale, Scoring, group_feedback
+from evolve.spec import SIZE
 from evolve.statistics import clearly_worse
 
 DESCRIBED = 8  # first instances of train, on which descriptors of behaviour are measured

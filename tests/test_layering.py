@@ -9,6 +9,7 @@ ROOT = Path(evolve.__file__).parent
 LAYERS = [
     {"errors", "records"},
     {"program", "settings", "statistics", "bandit", "folders", "openings", "data", "prompts"},
+    {"spec"},
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new", "credit", "edits"},
     {"cache", "scoring", "feedback", "racing", "models", "account"},
     {"proposers", "trial", "lineage", "stagnation", "yields"},

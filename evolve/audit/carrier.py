@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from evolve.errors import ProblemError
-from evolve.problem import HARNESS_ENTRY, HARNESS_FILE, Spec
 from evolve.program import parse
 from evolve.records import Candidate
+from evolve.spec import HARNESS_ENTRY, HARNESS_FILE, Spec
 
 HONEST = "_audit_honest"
 
