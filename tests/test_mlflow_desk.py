@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from mlflow.entities import Trace
@@ -434,12 +435,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[str]:
+def cluster() -> Iterator[str]:
     """A PostgreSQL server with a database; gives its address."""
+    # not in pytest's own folders, which the server's user cannot enter
+    with TemporaryDirectory(prefix="evolve-postgresql-") as folder:
+        yield from _serve(Path(folder))
+
+
+def _serve(folder: Path) -> Iterator[str]:
     bin_ = postgres()
     assert bin_ is not None
     user = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
-    folder.mkdir()
     if user:
         shutil.chown(folder, user)
     data, port = str(folder / "data"), free_port()
@@ -514,10 +520,8 @@ def test_a_remote_server_on_postgresql_shows_the_same_as_a_local_store(
 ) -> None:
     pytest.importorskip("psycopg2", reason="needs psycopg2")
     tmp_path = tmp_path_factory.mktemp("remote")
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)  # the database's own user has to reach its folder
     expected = viewer.nested(mirrored.folder)
-    with cluster(tmp_path / "cluster") as backend, server(backend, tmp_path / "artifacts") as uri:
+    with cluster() as backend, server(backend, tmp_path / "artifacts") as uri:
         copy = Search(tmp_path / "runs" / mirrored.folder.name, small)
         shutil.copytree(mirrored.folder, copy.folder)
         mirror_run(copy.folder, uri, at_once)

@@ -159,7 +159,7 @@ def test_without_stages_nobody_is_stopped_early(small_folder: Path, tmp_path: Pa
 
 
 def test_without_races_duplicates_are_dropped_all_the_same(small_folder: Path, tmp_path: Path) -> None:
-    narrow = ("archive.size=2", "archive.islands=1")
+    narrow = ("archive.kind=top-k", "archive.size=2")
     raced = start(tmp_path / "raced", small_folder, *narrow).search.statuses
     made = start(tmp_path / "run", small_folder, *narrow, "racing.enabled=false").search.statuses
     assert raced[Status.RACED_OUT] > 0

@@ -107,7 +107,11 @@ def problems(as_json: bool) -> None:
     from evolve import problem
     from evolve.table import problem_facts, problem_table
 
-    facts = [problem_facts(problem.load(name)) for name in problem.bundled_problems()]
+    names, facts = problem.bundled_problems(), []
+    with progress(len(names)) as advance:  # their instances are made to be counted
+        for name in names:
+            advance(name)
+            facts.append(problem_facts(problem.load(name)))
     if as_json:
         print_json({"problems": facts})
     else:
