@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evolve.jail import Jail, Level, Limits, encode_arguments, machine, probe
+from evolve.settings import available_cores
 
 LIMITS = Limits(cpu_s=5.0, load_s=5.0, imports=("math", "numpy", "time"))
 PROGRAM = {"program.py": "import numpy as np\ndef f(x):\n    return x\n"}
@@ -239,7 +240,8 @@ def candidates_for(jail: Jail, seconds: float) -> int:
 def throughput(level: Level, workers: int, seconds: float) -> Throughput:
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(workers))
-        jails = [stack.enter_context(Jail(LIMITS, level=level)) for _ in range(workers)]
+        settled = workers >= available_cores()  # as the workers of a run do it
+        jails = [stack.enter_context(Jail(LIMITS, level=level, settled=settled)) for _ in range(workers)]
         forks = [stack.enter_context(bare(WORK)) for _ in range(workers)]
         rounds = []
         for seconds_each in (0.2, *[seconds] * 3):  # the first round warms up

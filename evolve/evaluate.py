@@ -31,8 +31,13 @@ class Evaluator:
         cancelled: threading.Event | None = None,
         cache: Cache | None = None,
         describe: bool = False,
+        settled: bool = False,
     ) -> None:
-        """`describe`: give evaluations on train the descriptors that the problem declares."""
+        """
+        Args:
+            describe: give evaluations on train the descriptors that the problem declares.
+            settled: as a jail's; for workers that have all cores.
+        """
         limits = problem.spec.limits
         self.problem = problem
         self.scoring = Scoring(problem)
@@ -46,12 +51,13 @@ class Evaluator:
             libraries=problem.libraries,
         )
         self._minimum = Level(minimum)
+        self._settled = settled
         self._scales: dict[Split, Scale] = {}
         self._cache = cache
 
     @cached_property
     def jail(self) -> Jail:
-        return Jail(self._limits, minimum=self._minimum)
+        return Jail(self._limits, minimum=self._minimum, settled=self._settled)
 
     @cached_property
     def _shelves(self) -> Shelves | None:

@@ -12,7 +12,7 @@ from evolve.jail.attacks import require_closed
 from evolve.problem import Problem
 from evolve.records import Evaluation, Split
 from evolve.search import Task
-from evolve.settings import Settings
+from evolve.settings import Settings, available_cores
 from evolve.trial import Seen
 
 
@@ -62,7 +62,13 @@ class Workers:
 
     def _evaluator(self) -> Evaluator:
         evaluator = Evaluator(
-            self._problem, self._minimum, self._seen, self._cancelled, self._cache, self._describe
+            self._problem,
+            self._minimum,
+            self._seen,
+            self._cancelled,
+            self._cache,
+            self._describe,
+            settled=self.count >= available_cores(),
         )
         if self._evaluators:
             evaluator.share_scales(self._evaluators[0])

@@ -26,16 +26,22 @@ class Jail:
         limits: what a candidate may use.
         minimum: the weakest level to accept; the strongest that the machine has is taken.
         level: take this level and no other (for tests, and for measuring what a layer stops).
+        settled: candidates stay on one core; faster where there is a jail for each core, slower with cores to spare.
 
     Raises:
         JailError: the machine has no level that is strong enough.
     """
 
     def __init__(
-        self, limits: Limits, minimum: Level = Level.LANDLOCK_SECCOMP, level: Level | None = None
+        self,
+        limits: Limits,
+        minimum: Level = Level.LANDLOCK_SECCOMP,
+        level: Level | None = None,
+        settled: bool = False,
     ) -> None:
         self.limits = limits
         self.level = level or strongest(minimum)
+        self._settled = settled
         self._zygote: Zygote | None = None
         self._session: Session | None = None
         self._spare: socket.socket | None = None  # our end to a child that was forked ahead
@@ -83,7 +89,7 @@ class Jail:
 
     def _start(self, frame: bytes) -> Session:
         if self._zygote is None:
-            self._zygote = Zygote(self.limits, self.level)
+            self._zygote = Zygote(self.limits, self.level, self._settled)
         channel, process = self._child(self._zygote)
         session = Session(self._zygote, process, Pipe(channel, self.limits.answer_bytes), self.limits, frame)
         # The next child is forked while this one works. Not where a program could reach another process.

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from evolve.errors import JailError
 from evolve.jail import bubblewrap
+from evolve.jail.core import HomeCore
 from evolve.jail.level import Level, Limits
-from evolve.jail.zygote import REAPED, STARTED
+from evolve.jail.zygote import CORE, REAPED, STARTED
 
 START_S = 60.0  # wall; importing scipy or numba from a cold disk takes several seconds
 REPLY_S = 20.0  # wall; a fork or a wait, on a machine that may be very busy
@@ -137,8 +138,10 @@ class Zygote:
     A child may be forked ahead, while another runs: `prepare`, then `take`.
     """
 
-    def __init__(self, limits: Limits, level: Level) -> None:
+    def __init__(self, limits: Limits, level: Level, settled: bool = False) -> None:
+        """`settled`: it stays on one core with its children; see core.py."""
         self._asked = False  # for a child that nobody has heard of yet
+        self._home = HomeCore(settled)
         self._prepared: Process | None = None
         self.control, theirs = socket.socketpair()
         self._heard = select.poll()
@@ -154,6 +157,7 @@ class Zygote:
             theirs.close()
         try:
             self._greet()
+            self._move()
         except ZygoteError:
             self.close()
             raise
@@ -196,6 +200,15 @@ class Zygote:
             text = greeting.decode(errors="replace") or self.errors.read(4000).decode(errors="replace")
             raise ZygoteError(text.strip() or "it ended without a word")
         self.control.settimeout(REPLY_S)
+
+    def _move(self) -> None:
+        """Puts the zygote, and the children to come, on the core that is theirs."""
+        if self._home.core is None:
+            return
+        try:
+            self.control.sendall(b"C" + CORE.pack(self._home.core))
+        except OSError as error:
+            raise ZygoteError(str(error)) from error
 
     def start(self, channel: socket.socket) -> Process:
         """Forks a child that serves on `channel`.
@@ -260,6 +273,12 @@ class Zygote:
             os.set_inheritable(descriptor, False)
         return Process(STARTED.unpack(reply)[0], descriptors[0] if descriptors else None)
 
+    def look(self, process: Process) -> None:
+        """Before a child that ran is ended: was there room for it?"""
+        if self._home.crowded(process.pid):
+            with contextlib.suppress(ZygoteError):  # `reap` will tell
+                self._move()
+
     def reap(self) -> Usage:
         """Kills what is left of the oldest child and returns what it used.
 
@@ -280,6 +299,7 @@ class Zygote:
 
     def close(self) -> None:
         """Ends the zygote and whatever it has running."""
+        self._home.leave()
         if self._prepared is not None:
             self._prepared.close()
         self.control.close()

@@ -130,6 +130,7 @@ class Session:
         """Ends the process, whatever it is doing, and returns what it used."""
         if self._usage is not None:
             return self._usage
+        self._zygote.look(self._process)
         self._process.kill()
         try:
             self._usage = self._zygote.reap()

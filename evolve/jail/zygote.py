@@ -3,10 +3,11 @@
 Started by exec with an environment and descriptors of its own, it imports numpy and the modules that the
 problem allows, and nothing of the project: no task data, no scorer, no keys. It has one thread.
 
-Its control socket carries one byte up and one struct down:
+Its control socket carries one byte up, with what belongs to it, and one struct down:
 
     "S" + the child's end of a socket pair   fork a child that serves on it -> pid, pidfd if there is one
     "R"                                      kill what is left of the child -> wait status, usage
+    "C" + a core's number                    stay on this core, and the children to come
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ import numpy as np
 
 from evolve.jail import child, kernel, wire
 
+CORE = struct.Struct("<H")
+DESCRIPTOR = struct.Struct("=i")
 STARTED = struct.Struct("<i")
 REAPED = struct.Struct("<iddq")  # wait status, user CPU seconds, system CPU seconds, peak kilobytes
 REHEARSALS = 20  # after 8 calls the interpreter specialises a function; then it writes into it less and less
@@ -179,14 +182,21 @@ def _start(control: socket.socket, settings: Configuration, channel: int) -> int
     if pid == 0:
         _child(settings, parent, channel)
     os.close(channel)
-    descriptors = []
-    if hasattr(os, "pidfd_open"):
-        with contextlib.suppress(OSError):
-            descriptors.append(os.pidfd_open(pid))
-    socket.send_fds(control, [STARTED.pack(pid)], descriptors)
-    for descriptor in descriptors:
-        os.close(descriptor)
+    rights, pidfd = [], _pidfd(pid)
+    if pidfd >= 0:
+        rights.append((socket.SOL_SOCKET, socket.SCM_RIGHTS, DESCRIPTOR.pack(pidfd)))
+    control.sendmsg([STARTED.pack(pid)], rights)
+    if pidfd >= 0:
+        os.close(pidfd)
     return pid
+
+
+def _pidfd(pid: int) -> int:
+    """A descriptor of the process; -1 where there are none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1
 
 
 def _bury_orphans() -> None:
@@ -204,24 +214,34 @@ def _bury_orphans() -> None:
 
 
 def _reap(control: socket.socket, settings: Configuration, pid: int) -> None:
-    for kill in (os.killpg, os.kill):  # the group does not exist before the child has made it
-        with contextlib.suppress(OSError):
-            kill(pid, signal.SIGKILL)
-    _, status, usage = os.wait4(pid, 0)
+    os.kill(pid, signal.SIGKILL)  # it is there, be it as a zombie, until we have waited for it
     if not settings.filter:  # behind the filter there is no way to have a child
+        with contextlib.suppress(OSError):  # the group does not exist before the child has made it
+            os.killpg(pid, signal.SIGKILL)
+    _, status, usage = os.wait4(pid, 0)
+    if not settings.filter:
         _bury_orphans()
     peak = usage.ru_maxrss if sys.platform != "darwin" else usage.ru_maxrss // 1024
     control.sendall(REAPED.pack(status, usage.ru_utime, usage.ru_stime, peak))
 
 
+def _settle(core: int) -> None:
+    with contextlib.suppress(OSError):  # a core that was taken from us
+        os.sched_setaffinity(0, {core})
+
+
 def _loop(control: socket.socket, settings: Configuration) -> None:
     children: deque[int] = deque()  # the one that runs, and one that waits for its program
+    room = socket.CMSG_SPACE(DESCRIPTOR.size)
+    # plain calls only: each Python object that is touched between two forks is a page to be copied again
     while True:
-        order, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        order, rights, _, _ = control.recvmsg(1, room)
         if not order:
             return  # the supervisor closed its end, or died; a child of ours dies with us
         if order == b"S":
-            children.append(_start(control, settings, descriptors[0]))
+            children.append(_start(control, settings, *DESCRIPTOR.unpack(rights[0][2])))
+        elif order == b"C":
+            _settle(*CORE.unpack(control.recv(CORE.size, socket.MSG_WAITALL)))
         else:
             _reap(control, settings, children.popleft())
 
