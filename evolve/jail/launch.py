@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import json
 import os
@@ -10,6 +11,7 @@ import re
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,8 @@ from evolve.jail.zygote import CORE, REAPED, STARTED
 
 START_S = 60.0  # wall; importing scipy or numba from a cold disk takes several seconds
 REPLY_S = 20.0  # wall; a fork or a wait, on a machine that may be very busy
+PIDFD_INFO = struct.Struct("=QQI44x")  # mask, cgroup, pid, ...: struct pidfd_info of <linux/pidfd.h>
+GET_PIDFD_INFO = 0xC040FF0B  # PIDFD_GET_INFO: _IOWR(0xFF, 11, struct pidfd_info)
 _KEPT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",  # sets of strings iterate alike in every run
@@ -96,6 +100,15 @@ class Process:
 
 def _outer_pid(pidfd: int, inner: int) -> int:
     """The pid in our own namespace; the zygote only knows the one in its own."""
+    info = bytearray(PIDFD_INFO.pack(1, 0, 0))  # asks for the pids
+    try:
+        fcntl.ioctl(pidfd, GET_PIDFD_INFO, info)
+    except OSError:  # Linux before 6.13
+        return _pid_by_file(pidfd, inner)
+    return int(PIDFD_INFO.unpack(info)[2]) or inner
+
+
+def _pid_by_file(pidfd: int, inner: int) -> int:
     try:
         file = os.open(f"/proc/self/fdinfo/{pidfd}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
