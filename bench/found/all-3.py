@@ -1,40 +1,10 @@
 import numpy as np
 
-def best_swap(p: np.ndarray, d: np.ndarray, i: int) -> int:
-    late = p.cumsum() - d
-    tardy = np.maximum(late, 0)
-    shift = p[i] - p[i + 1:]
-    ends = tardy[i] - np.maximum(late[i + 1:] + d[i + 1:] - d[i], 0)
-    ends += tardy[i + 1:] - np.maximum(late[i] + d[i] - shift - d[i + 1:], 0)
-    total = tardy[i + 1:].cumsum() - tardy[i + 1:]
-    count = (tardy[i + 1:] > 0).cumsum() - (tardy[i + 1:] > 0)
-    rows = np.flatnonzero(ends + np.minimum(shift * count, total) > 0)
-    if len(rows) == 0:
-        return i
-    m = int(rows[-1])
-    moved = np.maximum(late[i + 1:i + 1 + m] - shift[rows, None], 0)
-    saved = (tardy[i + 1:i + 1 + m] - moved) * (np.arange(m) < rows[:, None])
-    gain = ends[rows] + saved.sum(axis=1)
-    return i + 1 + int(rows[np.argmax(gain)]) if gain.max() > 0 else i
-
-def swap_descent(p: np.ndarray, d: np.ndarray, order: list[int]) -> list[int]:
-    jobs = np.array(order)
-    last, i = (len(jobs) - 1, 0)
-    steps = 0
-    p, d = (p[jobs], d[jobs])
-    while steps < last:
-        j = best_swap(p, d, i)
-        steps = steps + 1 if j == i else 0
-        for row in (jobs, p, d):
-            row[i], row[j] = (row[j], row[i])
-        i = (i + 1) % last
-    return jobs.tolist()
-
 def priority(p: np.ndarray, d: np.ndarray, t: int) -> np.ndarray:
-    return np.maximum(t + p, d)
+    return np.maximum(t + 1.1 * p, d)
 
 def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
-    jobs = np.lexsort((d, d))
+    jobs = np.lexsort((p, d))
     left = np.stack((p[jobs], d[jobs], jobs))
     order: list[int] = []
     t = 0
@@ -44,9 +14,6 @@ def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
         t += int(left[0, k])
         left[:, k:m - 1] = left[:, k + 1:m]
     return order
-
-def total_tardiness(p: np.ndarray, d: np.ndarray, order: list[int]) -> int:
-    return int(np.maximum(np.cumsum(p[order]) - d[order], 0).sum())
 
 def positions(p: np.ndarray, d: np.ndarray) -> list[int]:
     k = len(p) - 1 - int(np.argmax(p[::-1]))
@@ -79,6 +46,39 @@ def decompose(p: np.ndarray, d: np.ndarray) -> list[int]:
         parts.append((jobs[k:k + 1], t))
         parts.append((left, t))
     return order
+
+def total_tardiness(p: np.ndarray, d: np.ndarray, order: list[int]) -> int:
+    return int(np.maximum(np.cumsum(p[order]) - d[order], 0).sum())
+
+def best_swap(p: np.ndarray, d: np.ndarray, i: int) -> int:
+    late = p.cumsum() - d
+    tardy = np.maximum(late, 0)
+    shift = p[i] - p[i + 1:]
+    ends = tardy[i] - np.maximum(late[i + 1:] + d[i + 1:] - d[i], 0)
+    ends += tardy[i + 1:] - np.maximum(late[i] + d[i] - shift - d[i + 1:], 0)
+    total = tardy[i + 1:].cumsum() - tardy[i + 1:]
+    count = (tardy[i + 1:] > 0).cumsum() - (tardy[i + 1:] > 0)
+    rows = np.flatnonzero(ends + np.minimum(shift * count, total) > 0)
+    if len(rows) == 0:
+        return i
+    m = int(rows[-1])
+    moved = np.maximum(late[i + 1:i + 1 + m] - shift[rows, None], 0)
+    saved = (tardy[i + 1:i + 1 + m] - moved) * (np.arange(m) < rows[:, None])
+    gain = ends[rows] + saved.sum(axis=1)
+    return i + 1 + int(rows[np.argmax(gain)]) if gain.max() > 0 else i
+
+def swap_descent(p: np.ndarray, d: np.ndarray, order: list[int]) -> list[int]:
+    jobs = np.array(order)
+    last, i = (len(jobs) - 1, 0)
+    steps = 0
+    p, d = (p[jobs], d[jobs])
+    while steps < last:
+        j = best_swap(p, d, i)
+        steps = steps + 1 if j == i else 0
+        for row in (jobs, p, d):
+            row[i], row[j] = (row[j], row[i])
+        i = (i + 1) % last
+    return jobs.tolist()
 
 def sequence(p: np.ndarray, d: np.ndarray) -> list[int]:
     return swap_descent(p, d, decompose(p, d))
