@@ -34,7 +34,7 @@ ARCHIVES = ("best-of-n", "top-k", "islands", "map-elites", "islands-map-elites")
 class ArchiveSettings(_Strict, frozen=True):
     """Who may breed (see archives/). A population is an island, or all of an archive without islands."""
 
-    kind: str = "islands-map-elites"  # one of ARCHIVES
+    kind: str = "islands"  # one of ARCHIVES
     islands: int = 4  # populations, where the archive has islands
     size: int = 24  # members that a population holds; 1 is hill climbing
     tournament: int = 4  # members drawn for one parent; the best of them breeds. 1 = any alike

@@ -85,8 +85,8 @@ def test_every_preset_has_settings_that_hold(name: str, small_folder: Path) -> N
         (["best-of-n:archive.size=3"], r"best-of-n is the control"),
         (["islands", "islands"], r"two arms of this name"),
         (
-            ["islands-map-elites", "default"],
-            r"--arm default: the same settings as the arm islands-map-elites",
+            ["islands", "default"],
+            r"--arm default: the same settings as the arm islands",
         ),
         (["x:archive.sise=3"], r"unknown key 'archive\.sise'; did you mean 'archive\.size'"),
         (["x:archive.kind=map-elite"], r"did you mean 'map-elites'"),

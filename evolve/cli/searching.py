@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--archive",
-    help="Who may breed: best-of-n, top-k, islands, map-elites or islands-map-elites. [default: islands-map-elites]",
+    help="Who may breed: best-of-n, top-k, islands, map-elites or islands-map-elites. [default: islands]",
 )
 @click.option("--evaluations", type=int, help="Stop after N candidates.")
 @click.option(
