@@ -12,11 +12,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from evolve.bandit import Bandit
-from evolve.records import Candidate, Evaluation
+from evolve.records import SEPARATOR, Candidate, Evaluation
 from evolve.settings import BanditSettings
 
 STEP = 0.001
-SEPARATOR = " + "  # between the operators that made a child one after the other
 
 
 def gain(score: float, parent: float) -> float:

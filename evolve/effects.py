@@ -9,11 +9,11 @@ from typing import Any
 from rich.table import Table
 
 from evolve.bandit import ArmReport
-from evolve.credit import SEPARATOR, Credits
+from evolve.credit import Credits
 from evolve.journal import Journal
 from evolve.lineage import Lineage
 from evolve.proposers.base import TUNING
-from evolve.records import Split, Status
+from evolve.records import SEPARATOR, Split, Status
 from evolve.settings import BanditSettings
 
 ARMS_NOTE = "arms"  # in the journal: the proposer's arms with their prior weights

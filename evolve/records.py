@@ -14,6 +14,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Value = None | bool | int | float | str | list[Any] | dict[str, Any] | Array
 """What crosses the jail's wall, in either direction."""
 
+SEPARATOR = " + "  # between the operators that made a candidate one after the other
+
 
 class Status(StrEnum):
     """How an evaluation ended. Only OK has a score."""

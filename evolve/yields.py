@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from evolve.journal import Placed, Record
-from evolve.records import Evaluation, Promotion, Proposal, Split, Status
+from evolve.records import SEPARATOR, Evaluation, Promotion, Proposal, Split, Status
 
 SEED = "seed"  # the operator of the programs that a search begins with
-AND = " + "  # between the names of operators that made a program together
 
 
 @dataclass
@@ -51,7 +50,8 @@ class Yields:
         match record:
             case Proposal(operator=operator, candidate=candidate):
                 made = [
-                    self._operators.setdefault(each, Yield()) for each in dict.fromkeys(operator.split(AND))
+                    self._operators.setdefault(each, Yield())
+                    for each in dict.fromkeys(operator.split(SEPARATOR))
                 ]
                 _count(made, "proposed")
                 if candidate is not None:

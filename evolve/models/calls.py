@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evolve.models.base import Failure, Model
 from evolve.models.prices import Price
@@ -92,30 +92,19 @@ class Calls:
         """One exchange, and the seconds until the next one if there is one."""
         line = self._lines[request.model]
         began = time.monotonic()
+        exchange = Exchange(request.number, attempt, request.model)
+        pause_s = None
         try:
             reply = line.model.ask(request.prompt, line.reply_tokens)
+            exchange = replace(exchange, reply=reply.text, cut=reply.cut, usage=reply.usage)
         except Failure as failure:
             pause_s = self._policy.pause_s(failure, attempt, rng)
-            exchange = Exchange(
-                request.number,
-                attempt,
-                request.model,
+            exchange = replace(
+                exchange,
                 fault=failure.fault,
                 detail=failure.detail,
                 usage=failure.usage,
-                dollars=line.price.dollars(failure.usage),
-                latency_s=time.monotonic() - began,
                 final=pause_s is None,
             )
-            return exchange, pause_s
-        exchange = Exchange(
-            request.number,
-            attempt,
-            request.model,
-            reply=reply.text,
-            cut=reply.cut,
-            usage=reply.usage,
-            dollars=line.price.dollars(reply.usage),
-            latency_s=time.monotonic() - began,
-        )
-        return exchange, None
+        latency_s = time.monotonic() - began
+        return replace(exchange, dollars=line.price.dollars(exchange.usage), latency_s=latency_s), pause_s

@@ -11,7 +11,6 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from evolve.credit import SEPARATOR
 from evolve.errors import ProgramError
 from evolve.genetic.draft import Draft
 from evolve.genetic.library import Library
@@ -21,7 +20,7 @@ from evolve.genetic.source import Source
 from evolve.genetic.task import Task
 from evolve.genetic.tuning import tune
 from evolve.proposers.base import SIMPLIFICATION, TUNING, Proposer
-from evolve.records import Candidate, Proposal, Sample
+from evolve.records import SEPARATOR, Candidate, Proposal, Sample
 from evolve.settings import GeneticSettings
 
 MAX_GROWTH = 400  # nodes that a program may have over the largest seed

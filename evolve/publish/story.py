@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evolve.records import SEPARATOR
+
 Facts = Mapping[str, Any]
 
 SHOWN_STEPS = 12  # of a long lineage: the first and the last ones
@@ -61,7 +63,7 @@ def _told(operator: str, note: str) -> str:
     parts = [part for part in note.split("; ") if part]
     if not parts:
         return operator
-    operators = operator.split(" + ")
+    operators = operator.split(SEPARATOR)
     names = operators if len(operators) == len(parts) else [""] * len(parts)
     return "; ".join(_part(name, part) for name, part in zip(names, parts, strict=True))
 
