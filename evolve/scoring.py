@@ -67,6 +67,7 @@ class Scoring:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
+        self._sign = problem.sign  # a property of a property: too dear for every decision
 
     def objective(self, instance: Instance, decision: object) -> float:
         """The objective of a decision.
@@ -123,11 +124,11 @@ class Scoring:
     def beats_bound(self, instance: Instance, objective: float) -> bool:
         """Whether an objective is better than the instance's bound, beyond rounding."""
         slack = BOUND_TOLERANCE * max(1.0, abs(instance.bound))
-        return self.problem.sign * (instance.bound - objective) > slack
+        return self._sign * (instance.bound - objective) > slack
 
     def score(self, instance: Instance, objective: float, scale: float) -> float:
         """Normalised score: 1 at the bound, 0 at the baseline (or `scale` away from the bound)."""
-        return 1.0 - self.problem.sign * (objective - instance.bound) / scale
+        return 1.0 - self._sign * (objective - instance.bound) / scale
 
 
 def group_indices(problem: Problem, instances: Sequence[Instance]) -> dict[str, list[int]]:

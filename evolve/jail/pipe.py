@@ -68,12 +68,14 @@ class Pipe:
             WireError: a frame announces more than an answer may have.
         """
         bodies: list[bytes] = []
-        start, head, inbox = 0, wire.HEADER.size, self._inbox
+        if not self.has_frame:
+            return bodies
+        start, head, inbox = 0, wire.HEADER.size, bytes(self._inbox)
         while len(bodies) < count and (end := self._frame_end(start)):
-            bodies.append(bytes(inbox[start + head : end]))
+            bodies.append(inbox[start + head : end])
             start = end
         if start:
-            del inbox[:start]
+            del self._inbox[:start]
         return bodies
 
     def _frame_end(self, start: int) -> int:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from evolve.errors import JailError
 from evolve.jail import wire
@@ -34,8 +34,7 @@ class Failure:
     feedback: str
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What the candidate returned for one question, or the failure. cpu_s: CPU seconds it took."""
 
     value: Value = None

@@ -21,6 +21,7 @@ import numpy as np
 CONFINED, LOADED, ANSWER, FAILURE, QUESTION, PROGRAM = range(6)
 HEADER = struct.Struct("<I")
 PREFIX = struct.Struct("<IBI")  # length of what follows, kind, length of the structure
+_HEAD = struct.Struct("<BI")  # the same without the first length
 STRUCTURE_BYTES = 1 << 20
 DEPTH = 32
 DTYPES = tuple(
@@ -143,15 +144,16 @@ def decode(body: bytes | bytearray | memoryview, structure_limit: int = STRUCTUR
     Raises:
         WireError: anything but what `encode` makes.
     """
-    view = memoryview(body)
-    if len(view) < 5:
+    size = len(body)
+    if size < _HEAD.size:
         raise WireError("a frame without a head")
-    kind, length = struct.unpack_from("<BI", view)
-    if length > min(structure_limit, len(view) - 5):
+    kind, length = _HEAD.unpack_from(body)
+    end = _HEAD.size + length
+    if length > structure_limit or end > size:
         raise WireError("a structure longer than allowed")
-    end = 5 + length
+    view = memoryview(body)[_HEAD.size :]
     try:
-        value = _PLAIN_DECODER.decode(view[5:]) if end == len(view) else _with_arrays(view[5:end], view[end:])
+        value = _PLAIN_DECODER.decode(view) if end == size else _with_arrays(view[:length], view[length:])
         _check(value)
     except WireError:
         raise
