@@ -176,6 +176,24 @@ def test_the_island_of_the_best_is_left_alone() -> None:
     assert parents(stuck(5, 100), 101) == {1, 3}
 
 
+def test_a_copy_of_the_best_keeps_no_island_from_starting_anew() -> None:
+    archive = stuck(5, 0)
+    step = archive.spread(3)
+    assert step is not None
+    archive.apply(step)
+    assert 3 in parents(archive, 100)
+    for number in range(4, 15):
+        proposed(archive, number)
+    assert parents(archive, 100) == {1}
+
+
+def test_a_child_bred_before_its_island_started_anew_goes_to_the_best() -> None:
+    archive = stuck(5, 10)
+    assert archive.add(member(12, (0.5,))).cell == "island 1"
+    assert parents(archive, 100) == {1}
+    assert archive.add(member(14, (0.6,))).cell == "island 0"
+
+
 def islands_apart(migration: int = 0) -> Islands:
     """Three islands, each with the founders that were dealt to it, the fourth founder on the first."""
     archive = Islands(ArchiveSettings(islands=3, size=10, patience=20, founding="apart", migration=migration))

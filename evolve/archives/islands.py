@@ -30,6 +30,7 @@ class Islands(Archive):
         self._islands = [make_population(settings.size) for _ in range(settings.islands)]
         self._founders: list[list[Member]] = [[] for _ in self._islands]
         self._resets = [0] * settings.islands
+        self._since = [0] * settings.islands  # proposals that were made when an island last started anew
         self._migrations = 0  # single moves from one island to the next
 
     def found(self, members: Sequence[Member]) -> None:
@@ -52,12 +53,21 @@ class Islands(Archive):
     def _due_reset(self, number: int) -> Intervention | None:
         index = number % len(self._islands)
         home, patience, best = self._islands[index], self._settings.patience, self.best
-        if not patience or home.stale < patience or best is None or best in home.members:
+        if not patience or home.stale < patience or best is None or index == self._keeper:
             return None
         settlers = (*self._founders[index], *([best] if self._resets[index] % 2 else []))
         names = tuple(dict.fromkeys(member.candidate.id for member in settlers))
         reason = f"no clearly better best for {home.stale} proposals"
         return Intervention(Remedy.RESET, number, index, names, reason=reason)
+
+    @property
+    def _keeper(self) -> int | None:
+        """The island that does not start anew: where the best of all was bred, or else the first with a copy."""
+        if self.best is None:
+            return None
+        places = [place for place, island in enumerate(self._islands) if self.best in island.members]
+        bred = self.best.candidate.number % len(self._islands)
+        return bred if bred in places else next(iter(places), None)
 
     def _due_migration(self, number: int) -> Intervention | None:
         count, every = len(self._islands), self._settings.migration
@@ -83,6 +93,7 @@ class Islands(Archive):
         moving = [known[name] for name in step.members]
         if step.remedy is Remedy.RESET:
             self._resets[step.place] += 1
+            self._since[step.place] = step.number
             self._islands[step.place].clear()
         elif step.remedy is Remedy.MIGRATE and step.place >= 0:
             self._migrations += 1
@@ -93,6 +104,9 @@ class Islands(Archive):
 
     def _place(self, member: Member) -> Placement:
         index = member.candidate.number % len(self._islands)
+        if member.candidate.number <= self._since[index] and self._keeper is not None:
+            # bred before its island started anew: there it would bring back at once what was to be left behind
+            index = self._keeper
         placement = self._islands[index].add(member)
         return Placement(placement.outcome, f"island {index}", placement.replaced)
 
