@@ -40,7 +40,7 @@ class ArchiveSettings(_Strict, frozen=True):
     tournament: int = 4  # members drawn for one parent; the best of them breeds. 1 = any alike
     inspirations: int = 3  # further members shown to the proposer
     # proposals without a better best after which an island, or a hill climber, starts anew; 0 = never
-    patience: int = 150
+    patience: int = 80
     # which seeds an island begins with: all of them, or, dealt out by rank, its own
     founding: Literal["all", "apart"] = "all"
     migration: int = 0  # proposals after which the best of each island visits the next one; 0 = never
