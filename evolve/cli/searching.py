@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     "evolve run smtt --seeds edd --seconds 300 --seed 2\n"
     "evolve run smtt --evaluations 2000 --workers 1\n"
     "evolve run smtt --model anthropic:claude-haiku-5-5 --dollars 1\n"
-    "evolve run smtt --model http://127.0.0.1:8000/v1#qwen3-coder --seconds 600"
+    "evolve run smtt --model http://127.0.0.1:8000/v1#qwen3-coder --seconds 600\n"
+    "evolve run smtt --seed 2 --share /mnt/shared/smtt"
 )
 @click.argument("problem")
 @click.option(
@@ -60,6 +61,12 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--mlflow/--no-mlflow", default=True, help="Mirror the run to MLflow in the background. [default: on]"
+)
+@click.option(
+    "--share",
+    metavar="DIR|mlflow",
+    help="Exchange candidates with the other searches that share through this folder (programs that came from them "
+    "have the operator `migrant`), or, with `mlflow`, with those mirrored to the same store.",
 )
 @data_option
 @cache_option
@@ -150,6 +157,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
         tree["data"] = absolute(options["data"])
     if options["archive"] is not None:
         tree["archive"] = {"kind": options["archive"]}
+    if options["share"] is not None:
+        through_mlflow = options["share"] == "mlflow"
+        tree["share"] = {"mlflow": True} if through_mlflow else {"folder": absolute(Path(options["share"]))}
     if options["seeds"] is not None:
         tree["seeds"] = [name.strip() for name in options["seeds"].split(",") if name.strip()]
     return tree

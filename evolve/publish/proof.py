@@ -22,7 +22,7 @@ from evolve.statistics import Interval, bootstrap_mean, finite, paired_bootstrap
 
 FORMAT = 2
 VERSION = "0.1.0"  # of a candidate that no registry knows
-PRIVATE = {"problem", "data", "mlflow"}  # settings that name places on this machine
+PRIVATE = {"problem", "data", "mlflow", "share"}  # settings that name places on this machine
 
 
 @dataclass(frozen=True)
