@@ -324,7 +324,7 @@ def test_an_honest_neighbour_is_heard_among_thousands_of_files(pool: Pool) -> No
         (pool.folder / f"{number}.json").touch()
     pool.lay(SOUND)
     with pool.visitor() as neighbours:
-        assert len(look(neighbours)) == 1
+        assert sum(len(look(neighbours)) for _ in range(4)) == 1, "a look asks about 1,000 files"
         assert len(neighbours.remarks) <= 21
 
 

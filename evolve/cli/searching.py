@@ -86,6 +86,7 @@ def run(problem: str, overrides: tuple[str, ...], out: Path | None, as_json: boo
     tree, remark = _with_models(_given(options), options)
     resolved = settings.resolve(problem, tree, overrides)
     name = problems.load(problem, resolved.data).name
+    _check_share(resolved.share.mlflow, resolved.mlflow.enabled)
     if remark:
         click.echo(remark, err=True)
     folder = out or new_folder(name)
@@ -114,9 +115,11 @@ def resume(run: str, mlflow: bool, cache: bool | None, as_json: bool, **limits: 
     from evolve import settings
 
     folder = run_folder(run)
+    as_begun = settings.load(folder / runs.SETTINGS_FILE)
+    _check_share(as_begun.share.mlflow, mlflow)
     asked = any(limit is not None for limit in limits.values())
     budget = settings.BudgetSettings(**limits) if asked else None
-    cached = settings.load(folder / runs.SETTINGS_FILE).cache.enabled if cache is None else cache
+    cached = as_begun.cache.enabled if cache is None else cache
     _execute(lambda observers, store: runs.reopen(folder, budget, observers, store), mlflow, cached, as_json)
 
 
@@ -190,6 +193,11 @@ def _with_models(tree: dict[str, Any], options: dict[str, Any]) -> tuple[dict[st
     return tree, remark
 
 
+def _check_share(through_mlflow: bool, mirrored: bool) -> None:
+    if through_mlflow and not mirrored:
+        raise UsageError("--share mlflow: what this run has to give is its mirror; leave out --no-mlflow")
+
+
 def _price(text: str) -> tuple[str, str]:
     name, equals, price = text.rpartition("=")
     if not equals or not name:
@@ -202,7 +210,7 @@ def _execute(
 ) -> None:
     from evolve.cache import Cache
     from evolve.observers.console import ConsoleObserver
-    from evolve.observers.mlflow import MlflowMirror
+    from evolve.observers.mlflow import MlflowMirror, default_store
 
     screen = console(stderr=True)
     display = ConsoleObserver(screen)
@@ -214,6 +222,11 @@ def _execute(
         stack.enter_context(search.journal)
         screen.print(_opening(search), highlight=False, soft_wrap=True)
         say_source(search.problem)
+        if search.settings.share.mlflow:
+            from evolve.observers.mlflow_inbox import fetching
+
+            store_uri = default_store(search.settings.mlflow.store)
+            stack.enter_context(fetching(search.folder, store_uri))
         result = search.execute()
     _report(search, result, as_json)
     if mirror:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import os
 import platform
@@ -29,6 +30,7 @@ NAME_NOTE = "share"  # in the journal: under which name the run lays out its off
 INBOX = "inbox"  # in the run's folder: where offers from a store are put
 LEAVE_S = 3.0  # at the end, for the last offer to be written
 LOOK_BYTES = 4 * offers.OFFER_BYTES  # that a look reads at most
+LOOK_FILES = 1000  # that a look asks the file system about at most
 
 Stamp = tuple[int, int, int]
 
@@ -82,10 +84,11 @@ class _Look:
 
     programs: int
     bytes: int = LOOK_BYTES
+    files: int = LOOK_FILES
 
     @property
     def over(self) -> bool:
-        return self.programs <= 0 or self.bytes <= 0
+        return min(self.programs, self.bytes, self.files) <= 0
 
 
 class Neighbours:
@@ -125,10 +128,10 @@ class Neighbours:
         self._knows = knows
         self._given: tuple[Program, ...] | None = None
         self._arrived: deque[Candidate] = deque()
-        self._finished: dict[Path, Stamp] = {}  # files that have nothing new, by what they looked like then
+        self._finished: dict[str, Stamp] = {}  # files that have nothing new, by what they looked like then
         self._passed: set[bytes] = set()  # digests of programs that were taken in or refused
         self._said: set[str] = set()
-        self._last: Path | None = None
+        self._last = ""  # file looked at
         self._orders: queue.SimpleQueue[tuple[Program, ...] | None] = queue.SimpleQueue()
         self._leaving = False
         self._idle = threading.Event()
@@ -193,16 +196,17 @@ class Neighbours:
             if look.over:
                 return
             self._last = path
-            candidate = self._newcomer(path, look)
+            look.files -= 1
+            candidate = self._newcomer(Path(path), look)
             if candidate is not None:
                 self._arrived.append(candidate)
 
-    def _round(self) -> list[Path]:
-        """All offers of others, those after the last one looked at first."""
-        found: list[Path] = []
+    def _round(self) -> list[str]:
+        """Paths of all offers of others, those after the last one looked at first."""
+        found: list[str] = []
         for folder in self._folders:
             try:
-                found += [folder / name for name in offers.names(folder, self._name)]
+                found += [f"{folder}{os.sep}{name}" for name in offers.names(folder, self._name)]
             except FileNotFoundError:
                 continue  # nobody has laid out anything yet, or it has gone and may come back
             except OSError as error:
@@ -212,8 +216,8 @@ class Neighbours:
         gone = self._finished.keys() - set(found)
         for path in gone:
             del self._finished[path]
-        last = self._last
-        turn = next((place for place, path in enumerate(found) if last is not None and path > last), 0)
+        found.sort()
+        turn = bisect.bisect_right(found, self._last)
         return found[turn:] + found[:turn]
 
     def _newcomer(self, path: Path, look: _Look) -> Candidate | None:
@@ -221,19 +225,19 @@ class Neighbours:
         try:
             status = path.lstat()
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if self._finished.get(path) == stamp:
+            if self._finished.get(str(path)) == stamp:
                 return None
             look.bytes -= min(status.st_size, offers.OFFER_BYTES)
             offer = offers.read(path)
         except UnusableOffer as error:
-            self._finished[path] = stamp
+            self._finished[str(path)] = stamp
             self._say(path.name, f"{path} is passed over: {error}")
             return None
         except OSError:
             return None  # it has gone, or is out of reach for now
         program = self._first_new(offer)
         if program is None:
-            self._finished[path] = stamp
+            self._finished[str(path)] = stamp
             return None
         look.programs -= 1
         try:

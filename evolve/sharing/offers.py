@@ -106,19 +106,19 @@ def write(folder: Path, name: str, offer: Offer) -> None:
 
 
 def names(folder: Path, own: str) -> list[str]:
-    """The offers of others in a folder, of its first `ENTRIES` entries, in alphabetical order.
+    """The offers of others in a folder, of its first `ENTRIES` entries.
 
     Raises:
         OSError: the folder cannot be read.
     """
     with os.scandir(folder) as entries:
-        return sorted(
+        return [
             entry.name
             for entry in islice(entries, ENTRIES)
             if entry.name.endswith(SUFFIX)
             and not entry.name.startswith(".")
             and entry.name != f"{own}{SUFFIX}"
-        )
+        ]
 
 
 def read(path: Path) -> Offer:
