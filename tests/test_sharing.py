@@ -255,6 +255,7 @@ def test_garbage_in_the_folder_and_other_problems_change_nothing(
     assert facts(tmp_path / "run") == alone
     assert result.shared is not None
     told = result.shared.remarks
+    assert all(remark.isprintable() for remark in told)
     for name in ("half", "bytes", "nested", "types", "pipe", "huge", "device", "later-format", "liar"):
         assert sum(f"{name}.json is passed over" in remark for remark in told) == 1, name
     (refused,) = [remark for remark in told if "0123456789abcdef" in remark]
@@ -270,6 +271,8 @@ def garbage(pool: Pool) -> None:
     (folder / "nested.json").write_bytes(b'{"x": ' + b"[" * 1_000_000)
     (folder / "types.json").write_bytes(b'{"origin": 7, "programs": "all", "format": 1}')
     (folder / "folder.json").mkdir()
+    (folder / "\x1b[2J.json").touch()
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.json")).touch()
     (folder / "dangling.json").symlink_to(folder / "nothing")
     (folder / "device.json").symlink_to("/dev/zero")
     os.mkfifo(folder / "pipe.json")

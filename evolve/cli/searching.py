@@ -161,11 +161,16 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     if options["archive"] is not None:
         tree["archive"] = {"kind": options["archive"]}
     if options["share"] is not None:
-        through_mlflow = options["share"] == "mlflow"
-        tree["share"] = {"mlflow": True} if through_mlflow else {"folder": absolute(Path(options["share"]))}
+        tree["share"] = _shared(options["share"])
     if options["seeds"] is not None:
         tree["seeds"] = [name.strip() for name in options["seeds"].split(",") if name.strip()]
     return tree
+
+
+def _shared(through: str) -> dict[str, Any]:
+    if not through.strip():
+        raise UsageError("--share: name a folder that the searches can read and write, or mlflow")
+    return {"mlflow": True} if through == "mlflow" else {"folder": absolute(Path(through))}
 
 
 def _with_models(tree: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from evolve.errors import ProgramError, UsageError
+from evolve.jail.session import clean
 from evolve.journal import Journal
 from evolve.problem import Problem
 from evolve.records import Candidate
@@ -174,9 +175,10 @@ class Neighbours:
                     self._take()
             except (
                 Exception
-            ) as error:  # a thread's end: whatever lies in the folder, the search goes on without it
-                self._say("thread", f"nothing is shared any more: {type(error).__name__}: {error}")
-                return
+            ) as error:  # whatever lies in the folder: it is passed over, and the next look goes on
+                self._say(
+                    type(error).__name__, f"{self._last} is passed over: {type(error).__name__}: {error}"
+                )
             finally:
                 self._idle.set()
 
@@ -266,6 +268,5 @@ class Neighbours:
         if key in self._said or len(self.remarks) > REMARKS:
             return
         self._said.add(key)
-        self.remarks.append(
-            text if len(self.remarks) < REMARKS else "more is passed over, and no more said of it"
-        )
+        last = len(self.remarks) == REMARKS
+        self.remarks.append("more is passed over, and no more said of it" if last else clean(text))

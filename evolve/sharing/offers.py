@@ -8,6 +8,7 @@ granted: whoever can write into the folder may have put anything there.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable
 from itertools import islice
@@ -25,6 +26,10 @@ OFFERED = 8  # programs in a file
 SOURCE_CHARACTERS = 40_000  # of one file of a program
 OFFER_BYTES = 4_000_000
 ENTRIES = 10_000  # of a folder that are looked at
+
+_FILE = re.compile(
+    r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\.json", re.ASCII
+)  # other names may be printed by nobody
 
 Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.-]{1,100}\Z")]
 Identity = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{1,64}\Z")]
@@ -115,9 +120,7 @@ def names(folder: Path, own: str) -> list[str]:
         return [
             entry.name
             for entry in islice(entries, ENTRIES)
-            if entry.name.endswith(SUFFIX)
-            and not entry.name.startswith(".")
-            and entry.name != f"{own}{SUFFIX}"
+            if _FILE.fullmatch(entry.name) and entry.name != f"{own}{SUFFIX}"
         ]
 
 
