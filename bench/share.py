@@ -1,6 +1,6 @@
 """Several searches of one worker each, with and without sharing, at the same number of evaluations. Writes share.md.
 
-    python bench/share.py [--problem smtt_dispatch] [--searches 4] [--evaluations 400] [--repeats 6] [--every 50]
+    python bench/share.py [--problem smtt_dispatch] [--searches 4] [--evaluations 1500] [--repeats 5] [--every 500]
 
 A repeat is `searches` processes of `evolve run` at a time, with search seeds of its own, once each for itself and
 once through a shared folder; both arms have the same seeds. What counts is the best champion of the group, by its
@@ -120,9 +120,9 @@ def main() -> None:
     parser.add_argument("--problem", default="smtt_dispatch")
     parser.add_argument("--seeds", default="", help="first population, by seed names")
     parser.add_argument("--searches", type=int, default=4)
-    parser.add_argument("--evaluations", type=int, default=400)
-    parser.add_argument("--repeats", type=int, default=6)
-    parser.add_argument("--every", type=int, default=50)
+    parser.add_argument("--evaluations", type=int, default=1500)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--every", type=int, default=500)
     options = parser.parse_args()
     alone, shared = [], []
     for repeat in range(options.repeats):

@@ -146,7 +146,8 @@ class Run:
         self._results: queue.SimpleQueue[Future[Evaluation] | Exchange | Exception] = queue.SimpleQueue()
         self._in_flight = 0
         self._fruitless = 0
-        self._next_look = 0  # candidates evaluated when the neighbours are looked at again
+        # candidates evaluated when the neighbours are looked at again: at first each goes its own way
+        self._next_look = the_settings.share.every
         self._reopened = False
         self._order_noted = bool(order)
         self._interrupted = threading.Event()

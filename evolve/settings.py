@@ -124,8 +124,9 @@ class ShareSettings(_Strict, frozen=True):
 
     folder: str = ""  # where the runs lay out what they have to give; "" = none
     mlflow: bool = False  # take the champions of the MLflow store that this run is mirrored to
-    every: int = 100  # candidates after which to look at the others
-    count: int = 4  # programs that a look brings at most, one of each run
+    # candidates after which to look at the others; searches that look too often become one search
+    every: int = 500
+    count: int = 2  # programs that a look brings at most, one of each run
 
 
 class PromotionSettings(_Strict, frozen=True):

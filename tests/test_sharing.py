@@ -209,13 +209,13 @@ def test_a_run_offers_its_champion_first_and_only_what_came_about_in_it(pool: Po
 def test_two_runs_in_two_processes_share_and_one_is_killed(small_folder: Path, tmp_path: Path) -> None:
     pool, one, two = tmp_path / "pool", tmp_path / "one", tmp_path / "two"
     with begin(small_folder, one, pool, seed=1) as first, begin(small_folder, two, pool, seed=2) as second:
-        wait_for(lambda: has_taken(one) and has_taken(two))
+        wait_for(lambda: has_taken(one) and has_taken(two), 120)
         first.kill()
         first.wait()
         left = len(entries(two))
-        wait_for(lambda: len(entries(two)) > left + 20)
+        wait_for(lambda: len(entries(two)) > left + 20, 120)
         second.send_signal(signal.SIGINT)
-        output, errors = second.communicate(timeout=30)
+        output, errors = second.communicate(timeout=120)
     assert second.returncode == 0, errors.decode()
     assert json.loads(output)["shared"]["taken"] >= 1
     came = migrants(two)[0]
@@ -227,7 +227,7 @@ def test_two_runs_in_two_processes_share_and_one_is_killed(small_folder: Path, t
 
 @contextmanager
 def begin(problem: Path, folder: Path, pool: Path, seed: int) -> Iterator[subprocess.Popen[bytes]]:
-    options = ["--share", str(pool), "--seed", str(seed), "--workers", "1", "--seconds", "60", "--no-mlflow"]
+    options = ["--share", str(pool), "--seed", str(seed), "--workers", "1", "--seconds", "600", "--no-mlflow"]
     settings = ["--json", "--no-cache", "--set", "share.every=10", "--set", "jail.minimum=rlimits"]
     process = subprocess.Popen(
         command("run", str(problem), "--out", str(folder), *options, *settings),

@@ -35,7 +35,7 @@ def test_champions_of_other_runs_come_through_the_store(tmp_path: Path, small: P
     made = run.start(folder, settings, [Patient()])
     inbox = folder / INBOX
     with fetching(folder, store):
-        wait_for(lambda: inbox.is_dir() and offers.names(inbox, ""), 60)
+        wait_for(lambda: inbox.is_dir() and offers.names(inbox, ""), 300)
     assert len(offers.names(inbox, "")) == 1, "only runs of the same version of the problem"
     assert ended(made).shared == run.Shared(1, len(placed(folder) & {champion.id}), ())
     (came,) = migrants(folder)
