@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, default=os.getppid(), help="end when this process has gone")
     options = parser.parse_args(arguments)
     os.environ.update(environment())
-    os.nice(19)
+    os.nice(10)
     inbox: Inbox | None = None
     while os.getppid() == options.parent:
         try:
