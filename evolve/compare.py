@@ -42,7 +42,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
 }
 """Arms that need no settings: the defaults, each archive, and two classic searches; these and the control are plain,
 without what this search adds to them."""
-RESERVED = {"problem", "data", "seed", "budget", "mlflow"}  # what a comparison sets itself
+RESERVED = {"problem", "data", "seed", "budget", "mlflow", "share"}  # what a comparison sets itself
 LOOK_S = 0.5
 
 

@@ -17,7 +17,7 @@ from rich.tree import Tree
 
 from evolve.errors import JournalError
 from evolve.journal import TABLES, Journal
-from evolve.records import Candidate, Evaluation, Promotion, Remedy, Repeats, Split, Status
+from evolve.records import MIGRANT, Candidate, Evaluation, Promotion, Remedy, Repeats, Split, Status
 
 PROMOTED = "bold green"
 
@@ -263,7 +263,8 @@ class Lineage:
     def tree(self, identity: str | None = None) -> Tree:
         """The steps from the seed to a candidate, each with its further parents; or the run at a glance.
 
-        Without a candidate: the seeds, each with the champions that descend from it along first parents.
+        Without a candidate: the seeds, and what came from other runs and has descendants, each with the champions
+        that descend from it along first parents.
         """
         return self._overview() if identity is None else self._steps(identity)
 
@@ -279,10 +280,15 @@ class Lineage:
 
     def _overview(self) -> Tree:
         descendants = self._descendants()
-        tree = Tree(f"{len(self.nodes)} candidates, champions: {len(self._promoted)}")
+        migrants = sum(node.operator == MIGRANT for node in self.nodes.values())
+        came = f", from other runs: {migrants}" if migrants else ""
+        tree = Tree(f"{len(self.nodes)} candidates, champions: {len(self._promoted)}{came}")
         branches = {}
         for node in self.nodes.values():
-            if not node.parents:
+            fruitless = (
+                node.operator == MIGRANT and not descendants[node.id] and node.id not in self._promoted
+            )
+            if not node.parents and not fruitless:
                 label = self.label(node).append(f"  {descendants[node.id]} descendants", "dim")
                 branches[node.id] = tree.add(label)
         for champion in self._promoted:

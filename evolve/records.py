@@ -15,6 +15,7 @@ Value = None | bool | int | float | str | list[Any] | dict[str, Any] | Array
 """What crosses the jail's wall, in either direction."""
 
 SEPARATOR = " + "  # between the operators that made a candidate one after the other
+MIGRANT = "migrant"  # the operator of a program that came from another run
 
 
 class Status(StrEnum):

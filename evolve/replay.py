@@ -2,7 +2,8 @@
 
 The journal says in which order things happened; all else is worked out anew: which sample was drawn, what a model
 was asked, which program came of its reply, how that program scores, who was placed and promoted. Only the replies
-themselves are taken from the journal, so no model is needed, no key, and no network.
+themselves, and programs that came from other runs, are taken from the journal, so no model is needed, no key, and no
+network.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from evolve import program as programs
 from evolve import run as runs
 from evolve import settings
 from evolve.assembly import make_search
 from evolve.journal import Entry, Journal, Placed
 from evolve.records import (
+    MIGRANT,
     Evaluation,
     Exchange,
     Intervention,
@@ -127,8 +130,7 @@ class _Replay:
             case Exchange():
                 search.exchanged(record, entry.at)
             case Proposal():
-                answer = search.unread.get(record.number)
-                self._compare(entry, search.finish(answer) if answer else search.propose(), record)
+                self._compare(entry, self._propose(record), record)
                 search.proposed(record)
             case Evaluation(split=Split.HOLDOUT):
                 return  # publishing is no step of the search
@@ -142,6 +144,14 @@ class _Replay:
                 self._compare(entry, self._derived.popleft() if self._derived else None, record)
         self.found.steps[_KINDS.get(type(record), type(record).__name__.lower())] += 1
         self._begin()
+
+    def _propose(self, record: Proposal) -> Proposal:
+        answer = self._search.unread.get(record.number)
+        if answer:
+            return self._search.finish(answer)
+        if record.operator == MIGRANT and record.candidate is not None:  # the other run is not needed again
+            return self._search.admit(replace(record.candidate, id=programs.identity(record.candidate.files)))
+        return self._search.propose()
 
     def _begin(self) -> None:
         for task in self._search.take_begun():

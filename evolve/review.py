@@ -196,7 +196,9 @@ def print_lineage(journal: Journal, identity: str | None, console: Console) -> N
         console.print(lineage.tree(chosen))
         gained = sources_of_gain(lineage, chosen)
         parts = ", ".join(f"{gain:+.5f} by {source}" for source, gain in gained.items())
-        console.print(f"Score gained on train over the seed: {parts}", highlight=False, soft_wrap=True)
+        console.print(
+            f"Score gained on train over the first of these: {parts}", highlight=False, soft_wrap=True
+        )
 
 
 def diff_facts(journal: Journal, ours: str | None, against: str | None) -> dict[str, Any]:
@@ -209,7 +211,9 @@ def diff_facts(journal: Journal, ours: str | None, against: str | None) -> dict[
         new = journal.candidate(_chosen(lineage, ours))
     base = against or (new.parents[0] if new.parents else None)
     if base is None:
-        raise UsageError(f"{new.id} is a seed, it has no parent; name a second candidate to compare it with")
+        raise UsageError(
+            f"{new.id} ({new.operator}) has no parent in this run; name a second candidate to compare it with"
+        )
     old = journal.candidate(base)
     return {
         "from": old.id,

@@ -48,6 +48,9 @@ from evolve.records import (
 )
 from evolve.search import Impossible, Task
 from evolve.settings import BudgetSettings, Settings
+from evolve.sharing import neighbours as sharing
+from evolve.sharing.neighbours import Neighbours
+from evolve.sharing.offers import Program, best_of
 from evolve.workers import Workers
 
 TICK_S = 0.25
@@ -74,6 +77,18 @@ class Stop(StrEnum):
 
 
 @dataclass(frozen=True)
+class Shared:
+    """What came of other runs. taken: programs taken in. placed: those that entered the archive.
+
+    remarks: what was passed over, and why.
+    """
+
+    taken: int
+    placed: int
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Result:
     """What a run has come to. Evaluations of the champion are None while there is no champion."""
 
@@ -88,6 +103,7 @@ class Result:
     cache_fault: str  # why the cache was not used (to the end); "" if it was, or was not asked for
     silence: str = ""  # why no model answers; "" if one did, or none was asked
     account: Account | None = None  # of the models; None if none was asked
+    shared: Shared | None = None  # None if the run shared with nobody
 
 
 class Observer(Protocol):
@@ -122,6 +138,7 @@ class Run:
         order = tuple(json.loads(journal.meta(ORDER_NOTE) or "[]"))
         self.search = make_search(the_settings, the_problem, journal, order)
         self.cache = cache
+        self.neighbours: Neighbours | None = None  # while it searches, if it shares candidates
         self._observers = observers
         self._clock = clock
         self._before_s = 0.0  # running time of earlier parts
@@ -129,6 +146,8 @@ class Run:
         self._results: queue.SimpleQueue[Future[Evaluation] | Exchange | Exception] = queue.SimpleQueue()
         self._in_flight = 0
         self._fruitless = 0
+        # candidates evaluated when the neighbours are looked at again: at first each goes its own way
+        self._next_look = the_settings.share.every
         self._reopened = False
         self._order_noted = bool(order)
         self._interrupted = threading.Event()
@@ -189,6 +208,7 @@ class Run:
             _rarely_collecting(),
             Workers(self.problem, self.settings, self.search.seen, self.cache) as workers,
             self._calls() as calls,
+            self._neighbourhood(),
         ):
             for observer in self._observers:
                 observer.begin(self)
@@ -245,6 +265,8 @@ class Run:
         return FRUITLESS_CALLS if self.search.asker else FRUITLESS
 
     def _fill(self, workers: Workers, calls: Calls | None) -> None:
+        if self.neighbours is not None and self.search.ready and not self.search.founding:
+            self._share(workers, self.neighbours)
         if calls is not None and not self.search.founding:
             self._ask(workers, calls)
             return
@@ -261,6 +283,35 @@ class Run:
         self.search.proposed(proposal)
         self._fruitless = 0 if proposal.candidate else self._fruitless + 1
         self._submit_begun(workers)
+
+    # ---- other runs
+
+    @contextmanager
+    def _neighbourhood(self) -> Iterator[None]:
+        """The runs that candidates are exchanged with, if the settings name any."""
+        share = self.settings.share
+        if not (share.folder or share.mlflow):
+            yield
+            return
+        self.neighbours = sharing.join(share, self.problem, self.journal, self.search.knows)
+        try:
+            yield
+        finally:
+            self.neighbours.leave(self._to_give())
+
+    def _share(self, workers: Workers, neighbours: Neighbours) -> None:
+        """Take in what has arrived, and look again every so many candidates."""
+        if self.search.evaluations >= self._next_look:
+            self._next_look = self.search.evaluations + self.settings.share.every
+            neighbours.look(self._to_give())
+        for candidate in neighbours.arrived():
+            if self._may_begin() and not self.search.knows(candidate.id):
+                self._intervene()
+                self._propose(workers, self.search.admit(candidate))
+
+    def _to_give(self) -> tuple[Program, ...]:
+        search = self.search
+        return best_of(search.champion, search.archive.members(), self.problem.spec.changing)
 
     # ---- models
 
@@ -387,6 +438,9 @@ class Run:
             self.cache.fault if self.cache else "",
             search.asker.silence if search.asker and stopped is Stop.SILENT else "",
             account.read(self.journal) if search.asker else None,
+            Shared(search.migrants, search.settled, tuple(self.neighbours.remarks))
+            if self.neighbours
+            else None,
         )
 
 
@@ -414,7 +468,7 @@ def start(
         cache: evaluations of earlier runs, and for later ones. The run is the same with it and without it.
 
     Raises:
-        UsageError: the folder is not empty.
+        UsageError: the folder is not empty, or the one to share through cannot be used.
         ProblemError: the problem breaks a rule; for one, its splits share an instance.
     """
     if folder.exists() and any(folder.iterdir()):
@@ -426,6 +480,8 @@ def start(
     founders = problem.select_seeds(the_problem, the_settings.seeds)
     proposer = make_proposer(the_settings, the_problem, list(founders.values()))
     models.check_keys(the_settings)
+    if the_settings.share.folder:
+        sharing.prepare(the_settings.share.folder)
     folder.mkdir(parents=True, exist_ok=True)
     settings.save(the_settings, folder / SETTINGS_FILE)
     meta = {

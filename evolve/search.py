@@ -19,6 +19,7 @@ from evolve.journal import Placed
 from evolve.proposers.base import SIMPLIFICATION, TUNING, ModelProposer, Proposer
 from evolve.racing import telling_order
 from evolve.records import (
+    MIGRANT,
     Candidate,
     Evaluation,
     Exchange,
@@ -100,6 +101,8 @@ class Search:
         self.founders: dict[str, Member] = {}
         self.impossible: list[Impossible] = []
         self.cached = 0
+        self.migrants = 0  # taken in from other runs
+        self.settled = 0  # of these, the ones that entered the archive
         self.open: dict[int, Request] = {}  # asked of models, not yet a proposal
         self.unread: dict[int, Exchange] = {}  # of these, the ones with an answer
         self.asker = proposer if isinstance(proposer, ModelProposer) else None
@@ -143,6 +146,14 @@ class Search:
         sample = self._sample(number, rng)
         proposal = self._proposer.propose(sample, number, rng)
         return self._numbered(proposal)
+
+    def knows(self, identity: str) -> bool:
+        """Whether a program was proposed before."""
+        return identity in self._known
+
+    def admit(self, candidate: Candidate) -> Proposal:
+        """The next proposal: a program of another run."""
+        return self._numbered(Proposal(self.proposals + 1, MIGRANT, candidate.parents, candidate))
 
     def _numbered(self, proposal: Proposal) -> Proposal:
         candidate = proposal.candidate
@@ -210,6 +221,7 @@ class Search:
             self.reasons[proposal.reason] += 1
             return
         self._known.add(candidate.id)
+        self.migrants += candidate.operator == MIGRANT
         self.budget.started += 1
         self.credits.begun(candidate)
         self._begin(Task(candidate, Split.TRAIN, self._race(candidate)))
@@ -350,6 +362,7 @@ class Search:
             self.stagnation.saw(self.archive.best.score)
         if placed:
             self._unsought = True
+            self.settled += candidate.operator == MIGRANT
             yield Placed(candidate.id, placement)
 
     def _offer(self, member: Member) -> Placement:

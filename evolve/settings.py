@@ -119,6 +119,16 @@ class CacheSettings(_Strict, frozen=True):
     enabled: bool = True
 
 
+class ShareSettings(_Strict, frozen=True):
+    """Other searches with which candidates are exchanged (see sharing/ and docs/sharing.md)."""
+
+    folder: str = ""  # where the runs lay out what they have to give; "" = none
+    mlflow: bool = False  # take the champions of the MLflow store that this run is mirrored to
+    # candidates after which to look at the others; searches that look too often become one search
+    every: int = 500
+    count: int = 2  # programs that a look brings at most, one of each run
+
+
 class PromotionSettings(_Strict, frozen=True):
     """How a challenger becomes champion."""
 
@@ -156,6 +166,7 @@ class Settings(_Strict, frozen=True):
     genetic: GeneticSettings = GeneticSettings()
     stagnation: StagnationSettings = StagnationSettings()
     cache: CacheSettings = CacheSettings()
+    share: ShareSettings = ShareSettings()
     promotion: PromotionSettings = PromotionSettings()
     jail: JailSettings = JailSettings()
     mlflow: MlflowSettings = MlflowSettings()
@@ -268,6 +279,8 @@ def _check_ranges(settings: Settings) -> None:
         ("bandit.decay", settings.bandit.decay, 0.5, 1.0),
         ("archive.migration", settings.archive.migration, 0, 10**9),
         ("genetic.simplification", settings.genetic.simplification, 0.0, 1.0),
+        ("share.every", settings.share.every, 1, 10**9),
+        ("share.count", settings.share.count, 1, 64),
         ("stagnation.patience", settings.stagnation.patience, 0, 10**9),
         ("stagnation.progress", settings.stagnation.progress, 0.0, 1.0),
         ("racing.confidence", settings.racing.confidence, 0.5, 0.9999),

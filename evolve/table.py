@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -246,6 +246,7 @@ def result_facts(problem: Problem, result: Result, rows: Sequence[Row]) -> dict[
         "duplicates": {"source": result.repeats.source, "decisions": result.repeats.decisions},
         "cache": {"hits": result.repeats.cache, "fault": result.cache_fault},
         "models": result.account.facts() if result.account else None,
+        "shared": asdict(result.shared) if result.shared else None,
         "impossible": [
             {
                 "candidate": each.candidate,
@@ -271,6 +272,9 @@ def print_result(
     console.print(f"Not run: {repeats_text(result.repeats)}.", highlight=False, soft_wrap=True)
     if result.cache_fault:
         console.print(Text(f"Warning: {result.cache_fault}.", style="yellow"), soft_wrap=True)
+    if result.shared:
+        taken, placed = result.shared.taken, result.shared.placed
+        console.print(f"Of other runs: {taken} programs taken in, {placed} of them entered the archive.")
     if result.silence:
         console.print(Text(f"Warning: no model answers: {result.silence}.", style="yellow"), soft_wrap=True)
     console.print(render(problem, rows, [Split.TRAIN, Split.VALIDATION]))

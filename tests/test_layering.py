@@ -13,7 +13,7 @@ LAYERS = [
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new", "credit", "edits"},
     {"cache", "scoring", "feedback", "racing", "models", "account"},
     {"proposers", "trial", "lineage", "stagnation", "yields"},
-    {"evaluate", "effects", "skills"},
+    {"evaluate", "effects", "skills", "sharing"},
     {"search"},
     {"workers", "assembly"},
     {"run"},

@@ -10,7 +10,7 @@ import pytest
 from evolve.journal import Journal
 from evolve.problem import Problem
 from evolve.program import make_candidate
-from evolve.publish import story, usage
+from evolve.publish import story, usage, words
 from evolve.records import Evaluation, Instance, Split, Status
 
 
@@ -59,6 +59,16 @@ def test_a_step_is_told_in_words(operator: str, note: str, words: str) -> None:
 
 def test_the_story_begins_with_what_the_seed_says_of_itself() -> None:
     assert story.steps([SEED]) == ["0. It began as the known heuristic spt: Shortest processing time first."]
+
+
+def test_the_story_of_a_migrant_begins_in_another_run() -> None:
+    came = node("migrant", "candidate ab12 (#7) of other", 0.5, "Shortest processing time first")
+    (told,) = story.steps([came])
+    assert told == (
+        "0. It came from another run as candidate ab12 (#7) of other: Shortest processing time first."
+    )
+    assert words.root(came) == "candidate ab12 (#7) of other"
+    assert words.root(SEED) == "the seed spt"
 
 
 def test_a_step_says_what_it_gained() -> None:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     "evolve run smtt --seeds edd --seconds 300 --seed 2\n"
     "evolve run smtt --evaluations 2000 --workers 1\n"
     "evolve run smtt --model anthropic:claude-haiku-5-5 --dollars 1\n"
-    "evolve run smtt --model http://127.0.0.1:8000/v1#qwen3-coder --seconds 600"
+    "evolve run smtt --model http://127.0.0.1:8000/v1#qwen3-coder --seconds 600\n"
+    "evolve run smtt --seed 2 --share /mnt/shared/smtt"
 )
 @click.argument("problem")
 @click.option(
@@ -61,6 +62,12 @@ if TYPE_CHECKING:
 @click.option(
     "--mlflow/--no-mlflow", default=True, help="Mirror the run to MLflow in the background. [default: on]"
 )
+@click.option(
+    "--share",
+    metavar="DIR|mlflow",
+    help="Exchange candidates with the other searches that share through this folder (programs that came from them "
+    "have the operator `migrant`), or, with `mlflow`, with those mirrored to the same store.",
+)
 @data_option
 @cache_option
 @click.option(
@@ -79,6 +86,7 @@ def run(problem: str, overrides: tuple[str, ...], out: Path | None, as_json: boo
     tree, remark = _with_models(_given(options), options)
     resolved = settings.resolve(problem, tree, overrides)
     name = problems.load(problem, resolved.data).name
+    _check_share(resolved.share.mlflow, resolved.mlflow.enabled)
     if remark:
         click.echo(remark, err=True)
     folder = out or new_folder(name)
@@ -107,9 +115,11 @@ def resume(run: str, mlflow: bool, cache: bool | None, as_json: bool, **limits: 
     from evolve import settings
 
     folder = run_folder(run)
+    as_begun = settings.load(folder / runs.SETTINGS_FILE)
+    _check_share(as_begun.share.mlflow, mlflow)
     asked = any(limit is not None for limit in limits.values())
     budget = settings.BudgetSettings(**limits) if asked else None
-    cached = settings.load(folder / runs.SETTINGS_FILE).cache.enabled if cache is None else cache
+    cached = as_begun.cache.enabled if cache is None else cache
     _execute(lambda observers, store: runs.reopen(folder, budget, observers, store), mlflow, cached, as_json)
 
 
@@ -150,9 +160,17 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
         tree["data"] = absolute(options["data"])
     if options["archive"] is not None:
         tree["archive"] = {"kind": options["archive"]}
+    if options["share"] is not None:
+        tree["share"] = _shared(options["share"])
     if options["seeds"] is not None:
         tree["seeds"] = [name.strip() for name in options["seeds"].split(",") if name.strip()]
     return tree
+
+
+def _shared(through: str) -> dict[str, Any]:
+    if not through.strip():
+        raise UsageError("--share: name a folder that the searches can read and write, or mlflow")
+    return {"mlflow": True} if through == "mlflow" else {"folder": absolute(Path(through))}
 
 
 def _with_models(tree: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -180,6 +198,11 @@ def _with_models(tree: dict[str, Any], options: dict[str, Any]) -> tuple[dict[st
     return tree, remark
 
 
+def _check_share(through_mlflow: bool, mirrored: bool) -> None:
+    if through_mlflow and not mirrored:
+        raise UsageError("--share mlflow: what this run has to give is its mirror; leave out --no-mlflow")
+
+
 def _price(text: str) -> tuple[str, str]:
     name, equals, price = text.rpartition("=")
     if not equals or not name:
@@ -192,7 +215,7 @@ def _execute(
 ) -> None:
     from evolve.cache import Cache
     from evolve.observers.console import ConsoleObserver
-    from evolve.observers.mlflow import MlflowMirror
+    from evolve.observers.mlflow import MlflowMirror, default_store
 
     screen = console(stderr=True)
     display = ConsoleObserver(screen)
@@ -204,6 +227,11 @@ def _execute(
         stack.enter_context(search.journal)
         screen.print(_opening(search), highlight=False, soft_wrap=True)
         say_source(search.problem)
+        if search.settings.share.mlflow:
+            from evolve.observers.mlflow_inbox import fetching
+
+            store_uri = default_store(search.settings.mlflow.store)
+            stack.enter_context(fetching(search.folder, store_uri))
         result = search.execute()
     _report(search, result, as_json)
     if mirror:

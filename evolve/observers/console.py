@@ -16,6 +16,7 @@ from evolve.records import Evaluation, Intervention, Promotion, Split, Status
 from evolve.run import Result, Run
 from evolve.search import DUPLICATE
 from evolve.table import shown_score
+from evolve.yields import SEED
 
 REFRESH_S = 0.5
 PLAIN_S = 10.0  # between two lines where the output is no terminal
@@ -32,6 +33,7 @@ class ConsoleObserver:
         self._drawn = 0.0
         self._finished: deque[float] = deque()
         self._events: deque[Text] = deque(maxlen=EVENTS)
+        self._told = 0  # remarks on other runs
 
     def begin(self, run: Run) -> None:
         if run.cache is not None and run.cache.fault:
@@ -47,7 +49,7 @@ class ConsoleObserver:
                 self._note_impossible(run, entry.record)
             case Placed(candidate) if run.search.archive.best is not None:
                 best = run.search.archive.best
-                if best.candidate.id == candidate and best.candidate.parents:
+                if best.candidate.id == candidate and best.candidate.operator != SEED:
                     how = f"{best.candidate.operator}: {best.candidate.note}"
                     self._say(entry.at, f"best on train {best.evaluation.objective:.5g}  {how}")
             case Intervention() if entry.record.place < 0:
@@ -64,6 +66,7 @@ class ConsoleObserver:
         self._events.append(Text(f"{at:7.1f} s  {line}", style=style, overflow="ellipsis", no_wrap=True))
 
     def tick(self, run: Run) -> None:
+        self._tell_remarks(run)
         now = time.monotonic()
         pause = REFRESH_S if self._live else PLAIN_S
         if now - self._drawn < pause:
@@ -74,7 +77,15 @@ class ConsoleObserver:
         else:
             self._console.print(self._line(run), highlight=False, soft_wrap=True)
 
+    def _tell_remarks(self, run: Run) -> None:
+        """Print what is new to be said of other runs."""
+        remarks = run.neighbours.remarks if run.neighbours else []
+        for remark in remarks[self._told :]:
+            self._console.print(Text(f"Warning: {remark}.", style="yellow"), soft_wrap=True)
+            self._told += 1
+
     def end(self, run: Run, result: Result) -> None:
+        self._tell_remarks(run)
         self.stop()
 
     def stop(self) -> None:

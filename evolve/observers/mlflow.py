@@ -180,12 +180,21 @@ def start(folder: Path, store: str, follow: bool) -> subprocess.Popen[bytes]:
     Raises:
         OSError: no process can be started, or the log cannot be written.
     """
-    command = [sys.executable, "-m", "evolve.observers.mlflow", str(folder.absolute()), "--store", store]
+    command = ["evolve.observers.mlflow", str(folder.absolute()), "--store", store]
     if follow:
         command += ["--follow", "--parent", str(os.getpid())]
-    with (folder / LOG_FILE).open("ab") as log:
+    return spawn(command, folder / LOG_FILE)
+
+
+def spawn(command: Sequence[str], log_file: Path) -> subprocess.Popen[bytes]:
+    """Begin a module of evolve as a process that a Ctrl-C here does not reach.
+
+    Raises:
+        OSError: no process can be started, or the log cannot be written.
+    """
+    with log_file.open("ab") as log:
         return subprocess.Popen(
-            command,
+            [sys.executable, "-m", *command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

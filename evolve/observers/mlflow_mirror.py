@@ -43,7 +43,7 @@ from evolve.observers.mlflow_traces import Traces, asked
 from evolve.publish.review import Review, keep
 from evolve.records import Candidate, Evaluation, Exchange, Instance, Outcome, Placement, Promotion, Split
 from evolve.report.programs import joined
-from evolve.yields import Yields
+from evolve.yields import SEED, Yields
 
 CHUNK = 500  # entries read at a time: a reader that stays inside the journal keeps its log growing
 SEQ = "evolve.seq"
@@ -343,7 +343,7 @@ class Mirror:
             facts.append(("on train", f"score {train.score:.6g}, objective {train.objective:.6g}"))
         name, new = name_of(candidate), joined(candidate.files)
         found = {"diff.html": html_diff(joined(old.files) if old else "", new, name, facts)}
-        if candidate.parents and self._seeds.best:
+        if candidate.operator != SEED and self._seeds.best:
             seed = self.journal.candidate(self._seeds.best)
             compared = [("id", candidate.id), ("compared with", f"the best seed, {seed.note}")]
             found["diff_to_best_seed.html"] = html_diff(joined(seed.files), new, name, compared)

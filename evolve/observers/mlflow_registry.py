@@ -12,6 +12,7 @@ from evolve.journal import Journal, Record
 from evolve.observers.mlflow_champion import Champions
 from evolve.observers.mlflow_store import CANDIDATE, RUN, Nested, Store
 from evolve.records import Candidate, Evaluation, Promotion, Proposal, Split, Status
+from evolve.yields import SEED
 
 SCORE, DIGEST, STARTED = "score.validation", "problem.digest", "started"
 
@@ -32,7 +33,7 @@ class Seeds:
 
     def take(self, record: Record) -> None:
         match record:
-            case Proposal(candidate=Candidate(parents=()) as seed):
+            case Proposal(operator=operator, candidate=Candidate() as seed) if operator == SEED:
                 self._seeds.add(seed.id)
             case Evaluation(split=Split.TRAIN, status=Status.OK):
                 if record.candidate in self._seeds and record.score > self._best:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import Engine
+
+from evolve.sharing.offers import UnusableOffer, read_bytes
 
 BUSY_S = 60  # how long to wait for another writer of the same SQLite file
 METRICS = 1000  # a batch holds at most this many, by MLflow's rule
@@ -70,6 +73,16 @@ class Nested:
             int(tags.get(CHILDREN, "0")),
             (tags.get(REVIEW, ""), tags.get(REASON, "")),
         )
+
+
+@dataclass(frozen=True)
+class Winner:
+    """A nested run of a candidate that was promoted. key: of its search. number: of its proposal there."""
+
+    run: str
+    key: str
+    candidate: str
+    number: int
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -125,6 +138,39 @@ class Store:
         """The nested runs of a search that have a reviewer's verdict, by candidate."""
         found = self._runs(f"tags.`{RUN}` = '{key}' AND tags.`{REVIEW}` LIKE '%'")
         return {run.data.tags[CANDIDATE]: Nested.of(run) for run in found if CANDIDATE in run.data.tags}
+
+    def champions(self, digest: str, count: int) -> list[Winner]:
+        """Candidates that were promoted by any search of this version of a problem, the newest first."""
+        rule = f"tags.champion = 'true' AND tags.`{RUN}` LIKE '% {digest}'"
+        newest = ["attributes.start_time DESC"]
+        found = self._client.search_runs([self.experiment], rule, ViewType.ACTIVE_ONLY, count, newest)
+        return [
+            Winner(
+                run.info.run_id,
+                run.data.tags[RUN],
+                run.data.tags[CANDIDATE],
+                _count(run.data.metrics.get("number", 0.0)),
+            )
+            for run in found
+            if CANDIDATE in run.data.tags
+        ]
+
+    def texts(self, run: str, names: Sequence[str], limit: int) -> dict[str, str]:
+        """Artifacts of a run by name, of at most `limit` bytes each.
+
+        Raises:
+            UnusableOffer: one is missing or larger.
+            UnicodeDecodeError: one is no text.
+        """
+        sizes = {found.path: found.file_size or 0 for found in self._client.list_artifacts(run)}
+        found = {}
+        with tempfile.TemporaryDirectory(prefix="evolve-") as folder:
+            for name in names:
+                if sizes.get(name, limit + 1) > limit:
+                    raise UnusableOffer(f"{name}: missing, or more than {limit} bytes")
+                place = Path(self._client.download_artifacts(run, name, folder))
+                found[name] = read_bytes(place, limit).decode()
+        return found
 
     def _runs(self, rule: str) -> Iterator[Run]:
         token: str | None = ""
@@ -233,6 +279,10 @@ class Store:
             with closing(sqlite3.connect(file, timeout=BUSY_S)) as database:
                 database.execute("PRAGMA analysis_limit = 1000")
                 database.execute("ANALYZE")
+
+
+def _count(value: float) -> int:
+    return int(value) if math.isfinite(value) and value >= 0 else 0
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

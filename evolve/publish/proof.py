@@ -16,13 +16,13 @@ from evolve.problem import Problem
 from evolve.publish import story, usage
 from evolve.publish.holdout import Measured, Rival
 from evolve.publish.review import Review
-from evolve.records import Candidate, Evaluation, Instance, Split
+from evolve.records import MIGRANT, Candidate, Evaluation, Instance, Split
 from evolve.settings import Settings
 from evolve.statistics import Interval, bootstrap_mean, finite, paired_bootstrap
 
 FORMAT = 2
 VERSION = "0.1.0"  # of a candidate that no registry knows
-PRIVATE = {"problem", "data", "mlflow"}  # settings that name places on this machine
+PRIVATE = {"problem", "data", "mlflow", "share"}  # settings that name places on this machine
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,8 @@ def _lineage(case: Case) -> list[dict[str, Any]]:
         verdict = case.lineage.verdict(node.id, Split.TRAIN)
         found.append({**asdict(node), "train": verdict.score if verdict else None})
     seed = case.journal.candidate(found[0]["id"])
+    if found[0]["operator"] == MIGRANT:  # it names the host of the other run, which is nobody's business
+        found[0]["note"] = found[0]["note"].rpartition(" on ")[0]
     found[0]["about"] = story.about(seed.files.get(case.problem.spec.program, ""))
     return found
 

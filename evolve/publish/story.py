@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evolve.records import SEPARATOR
+from evolve.records import MIGRANT, SEPARATOR
 
 Facts = Mapping[str, Any]
 
@@ -55,6 +55,8 @@ def _began(node: Facts) -> str:
     about = f": {node['about']}" if node.get("about") else ""
     if node["operator"] == "seed":
         return f"It began as the known heuristic {node['note']}{about}".rstrip(".") + "."
+    if node["operator"] == MIGRANT:
+        return f"It came from another run as {node['note']}{about}".rstrip(".") + "."
     return f"It began as a program made by {node['operator']}{about}".rstrip(".") + "."
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evolve.publish import story, usage
-from evolve.records import Value
+from evolve.records import MIGRANT, Value
 
 SHOWN_DIFF = 200  # lines of the diff from the seed that the README shows
 ASKED = (
@@ -83,12 +83,14 @@ def comparison(rival: Facts, proof: Facts) -> str:
 def origin(proof: Facts) -> str:
     search, line = proof["search"], proof["lineage"]
     count = len(line) - 1
-    how = (
-        f"{count} step{'s' if count != 1 else ''} from the seed {line[0]['note']}"
-        if count
-        else "a seed itself"
-    )
+    began = root(line[0])
+    how = f"{count} step{'s' if count != 1 else ''} from {began}" if count else f"{began} itself"
     return f"Found by {search['proposer']} search, {how}, out of {search['evaluated']} programs evaluated"
+
+
+def root(node: Facts) -> str:
+    """What a lineage begins with."""
+    return node["note"] if node["operator"] == MIGRANT else f"the seed {node['note']}"
 
 
 def number(value: float | None) -> str:
@@ -141,7 +143,7 @@ def _diff(proof: Facts, diff: str) -> str:
     more = f"\n\n{left_out} more lines are in `seed.diff`." if left_out > 0 else ""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", diff)), default=0))
     shown = "\n".join(lines[:SHOWN_DIFF])
-    head = f"## Diff from the seed {proof['lineage'][0]['note']}\n\nWithout comments and layout:"
+    head = f"## Diff from {root(proof['lineage'][0])}\n\nWithout comments and layout:"
     return f"{head}\n\n{fence}diff\n{shown}\n{fence}{more}"
 
 

@@ -16,6 +16,7 @@ from evolve.report.history import History, Step
 from evolve.report.standings import Standing, Standings
 from evolve.report.tables import opener
 from evolve.statistics import Interval
+from evolve.yields import SEED
 
 
 def title(history: History, standings: Standings) -> str:
@@ -169,7 +170,7 @@ def _dollars(history: History) -> Iterable[_Axis]:
 
 
 def _chart(history: History, found: Standings, controls: Sequence[Control], axis: _Axis) -> str:
-    seeds = sum(not member.parents for member in history.members.values())
+    seeds = sum(member.operator == SEED for member in history.members.values())
     curves = []
     if found.best and (train := found.best.ok(Split.TRAIN)):
         curves.append(Curve(f"{found.best.name} on train", "seed", [(0.0, left(train.score))]))

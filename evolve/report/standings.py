@@ -14,6 +14,7 @@ from evolve.lineage import Lineage
 from evolve.problem import Problem
 from evolve.records import Candidate, Evaluation, Split
 from evolve.statistics import Interval, bootstrap_mean, paired_bootstrap
+from evolve.yields import SEED
 
 CHAMPION = "champion"
 MEASURED = (Split.TRAIN, Split.VALIDATION)  # the holdout is never opened for a report
@@ -130,7 +131,7 @@ class Surveyor:
         """By name: all of the problem, or those that the search began with."""
         if the_problem is not None:
             return dict(the_problem.seeds)
-        founders = [node for node in self.lineage.nodes.values() if not node.parents]
+        founders = [node for node in self.lineage.nodes.values() if node.operator == SEED]
         return {node.note or node.id: self.journal.candidate(node.id) for node in founders}
 
     def _recorded(self, seed: Candidate) -> dict[Split, Evaluation]:
@@ -160,7 +161,7 @@ class Surveyor:
         if not identity:
             return None
         made = self.lineage.node(identity)
-        role = f"seed {made.note}" if not made.parents else ""
+        role = f"seed {made.note}" if made.operator == SEED else ""
         return Standing(CHAMPION, identity, role, self._recorded(self.journal.candidate(identity)))
 
 

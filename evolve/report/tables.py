@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from evolve.htmldiff import escaped
-from evolve.records import Promotion, Status
+from evolve.records import MIGRANT, Promotion, Status
 from evolve.report.history import History
 from evolve.report.standings import Standings
 from evolve.settings import Settings
@@ -59,7 +59,12 @@ def operators(history: History) -> str:
         if SEED in dict(history.yields)
         else ""
     )
-    about = f"What each operator's proposals came to, the most fruitful first. {together} {seeds}"
+    migrants = (
+        f"“{MIGRANT}” stands for programs that came from other runs."
+        if MIGRANT in dict(history.yields)
+        else ""
+    )
+    about = f"What each operator's proposals came to, the most fruitful first. {together} {seeds} {migrants}"
     return f"<p>{about}</p>{_yields('operator', history.yields)}{_models(history)}"
 
 
