@@ -17,12 +17,13 @@ import msgspec
 import numpy as np
 
 from evolve import data as sources
-from evolve import program
+from evolve import dependencies, program
 from evolve.data import Data
 from evolve.errors import EvaluatorError, ProblemError, ProgramError, UsageError
 from evolve.records import Candidate, Instance, Split, Value
 from evolve.spec import HARNESS_ENTRY, HARNESS_FILE, SIZE, Entry, Spec, read_spec
 
+COUNT = "count"  # count(split) of instances.py, if it is there: how many instances(split) gives
 FROM_DATA = "from_data"  # from_data(split, path) of instances.py: the same splits, made from real data
 Generate = Callable[[str], Iterable[Instance]]
 
@@ -48,6 +49,7 @@ class Problem:
     _instances: Generate
     data: Data | None = None
     takes_data: bool = False
+    _counts: Callable[[str], int] | None = None
     _splits: dict[Split, tuple[Instance, ...]] = field(default_factory=dict)
 
     @property
@@ -89,11 +91,15 @@ class Problem:
     def digest(self) -> str:
         """Hash of what scores depend on: limits, instances and the data that they are made from, evaluator, baseline.
 
-        Other seeds and prose may change, and so may the place where the data lie.
+        Of instances and evaluator also what they import, and the files that they name (see dependencies.py). Other
+        seeds and prose may change, and so may the place where the data lie.
         """
         digest = hashlib.sha256()
-        for path in (self.spec.instances, self.spec.evaluator):
-            digest.update((self.folder / path).read_bytes())
+        modules = [self.folder / path for path in (self.spec.instances, self.spec.evaluator)]
+        for path in modules:
+            digest.update(path.read_bytes())
+        for name, content in sorted((each.name, each.read_bytes()) for each in dependencies.closure(modules)):
+            digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
         scoring = (self.spec.entry, self.spec.objective, self.spec.score, self.spec.limits, self.spec.version)
         digest.update(msgspec.json.encode(scoring))
         digest.update(self.seeds[self.spec.score.baseline].id.encode())
@@ -115,6 +121,16 @@ class Problem:
         if split not in self._splits:
             self._splits[split] = self._generate(split)
         return self._splits[split]
+
+    def count(self, split: Split) -> int:
+        """How many instances a split has; without making them, where instances.py defines `count(split)`.
+
+        Raises:
+            EvaluatorError, ProblemError: as `split`.
+        """
+        if self._counts is None or self.data is not None or split in self._splits:
+            return len(self.split(split))
+        return self._counts(str(split))
 
     def example(self, instance: Instance) -> Mapping[str, Value]:
         """What the entry point is called with, by parameter name; for a simulator its first question.
@@ -263,8 +279,11 @@ def load(name: str, data: str | Path = "") -> Problem:
     module = _load_module(folder / spec.instances)
     generate = cast(Generate, _function(module, "instances", folder / spec.instances))
     read = getattr(module, FROM_DATA, None)
+    count = getattr(module, COUNT, None)
     if not data:
-        return Problem(folder, spec, seeds, evaluator, generate, takes_data=callable(read))
+        return Problem(
+            folder, spec, seeds, evaluator, generate, None, callable(read), count if callable(count) else None
+        )
     if not callable(read):
         raise UsageError(
             f"--data {data}: {spec.name} generates its instances and reads no data; its "

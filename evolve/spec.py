@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from evolve.errors import ProblemError, SettingsError
-from evolve.settings import check_keys
+from evolve.settings import check_choices, check_keys
 
 HARNESS_FILE = "problem_harness.py"  # its name in the jail
 HARNESS_ENTRY = "decide"
@@ -166,6 +166,7 @@ def read_spec(path: Path) -> Spec:
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
         check_keys(tree, Spec, str(path))
+        check_choices(tree, Spec, f"{path}:")
         spec = msgspec.convert(tree, Spec)
     except tomllib.TOMLDecodeError as error:
         raise ProblemError(f"{path}: {error}") from None

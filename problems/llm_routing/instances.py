@@ -244,10 +244,17 @@ def instances(split: str) -> Iterable[Instance]:
     """
     if split not in PLANS:
         raise ProblemError(f"no split {split!r} in problems/llm_routing; there is: {', '.join(PLANS)}")
-    for kinds, fleets, count, repeats in PLANS[split]:
+    for kinds, fleets, size, repeats in PLANS[split]:
         # repeats outermost: a prefix holds every kind of traffic
         for repeat, prediction, fleet, kind in product(range(repeats), PREDICTIONS, fleets, kinds):
-            yield drawn(split, kind, fleet, prediction, count, repeat)
+            yield drawn(split, kind, fleet, prediction, size, repeat)
+
+
+def count(split: str) -> int:
+    """How many instances a split has, without making them."""
+    return sum(
+        repeats * len(PREDICTIONS) * len(fleets) * len(kinds) for kinds, fleets, _, repeats in PLANS[split]
+    )
 
 
 # -- recorded traffic ------------------------------------------------------------------------------------

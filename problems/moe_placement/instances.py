@@ -296,44 +296,49 @@ def full(nodes: int, experts: int, layers: int = 6) -> Shape:
     return Shape(experts, layers, 288, 32, nodes, 1 if nodes == 1 else 8)
 
 
-def _cross(
-    split: str, shapes: Iterable[Shape], kinds: Iterable[str], forecasts: Iterable[str]
-) -> Iterator[Instance]:
+Cell = tuple[tuple[int, str], str, Shape]
+"""Repeat and forecast, kind and shape of an instance."""
+
+
+def _cross(shapes: Iterable[Shape], kinds: Iterable[str], forecasts: Iterable[str]) -> Iterator[Cell]:
     """Every kind and forecast on every shape; forecasts that are named twice are drawn anew."""
-    chosen = list(shapes)
-    for (repeat, forecast), kind, shape in product(enumerate(forecasts), kinds, chosen):
-        load = trace(kind, forecast, shape, _SPLIT_KEYS[split], repeat)
-        name = f"{split}/{shape.setting}/{kind}-{forecast}-e{shape.experts}-l{shape.layers}-{repeat}"
-        group = {"setting": shape.setting, "forecast": forecast, "kind": kind, "experts": shape.experts}
-        yield make(name, load, shape, group)
+    return product(enumerate(forecasts), kinds, shapes)
+
+
+def drawn(split: str, cell: Cell) -> Instance:
+    (repeat, forecast), kind, shape = cell
+    load = trace(kind, forecast, shape, _SPLIT_KEYS[split], repeat)
+    name = f"{split}/{shape.setting}/{kind}-{forecast}-e{shape.experts}-l{shape.layers}-{repeat}"
+    group = {"setting": shape.setting, "forecast": forecast, "kind": kind, "experts": shape.experts}
+    return make(name, load, shape, group)
 
 
 MIXED = ("noisy", "exact", "adversarial", "noisy")
 HARD = ("drift", "families", "burst")
 
 
-def _train() -> Iterator[Instance]:
+def _train() -> Iterator[Cell]:
     """32 small instances, ordered so that a prefix holds every kind, setting and forecast."""
-    yield from _cross("train", [small(1, 24), small(2, 32)], USUAL, MIXED)
+    yield from _cross([small(1, 24), small(2, 32)], USUAL, MIXED)
 
 
-def _validation() -> Iterator[Instance]:
+def _validation() -> Iterator[Cell]:
     """64 instances: small ones, and such as are served."""
     shapes = [small(1, 32), small(2, 24), full(1, 128), full(4, 64)]
-    yield from _cross("validation", shapes, USUAL, MIXED)
+    yield from _cross(shapes, USUAL, MIXED)
 
 
-def _holdout() -> Iterator[Instance]:
+def _holdout() -> Iterator[Cell]:
     """96 of what was seen at the sizes that are served, 12 with all layers of a model, 36 of unseen kinds."""
     shapes = [full(nodes, experts) for nodes in (1, 4) for experts in (64, 128, 256)]
-    yield from _cross("holdout", shapes, USUAL, MIXED)
+    yield from _cross(shapes, USUAL, MIXED)
     whole = [full(nodes, *size) for nodes in (1, 4) for size in ((64, 26), (256, 58))]
-    yield from _cross("holdout", whole, HARD, ["noisy"])
+    yield from _cross(whole, HARD, ["noisy"])
     shifted = [small(2, 16), full(1, 64), full(4, 256)]
-    yield from _cross("holdout", shifted, ("steep", "switch"), [*MIXED, "noisy", "adversarial"])
+    yield from _cross(shifted, ("steep", "switch"), [*MIXED, "noisy", "adversarial"])
 
 
-SPLITS: Mapping[str, Callable[[], Iterator[Instance]]] = {
+SPLITS: Mapping[str, Callable[[], Iterator[Cell]]] = {
     "train": _train,
     "validation": _validation,
     "holdout": _holdout,
@@ -348,7 +353,12 @@ def instances(split: str) -> Iterable[Instance]:
     """
     if split not in SPLITS:
         raise ProblemError(f"no split {split!r} in problems/moe_placement; there is: {', '.join(SPLITS)}")
-    return SPLITS[split]()
+    return (drawn(split, cell) for cell in SPLITS[split]())
+
+
+def count(split: str) -> int:
+    """How many instances a split has, without making them."""
+    return sum(1 for _ in SPLITS[split]())
 
 
 # -- recorded loads ----------------------------------------------------------------------------------------

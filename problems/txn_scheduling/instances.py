@@ -325,6 +325,13 @@ def instances(split: str) -> Iterable[Instance]:
     return [_instance(split, each) for each in generated(split)]
 
 
+def count(split: str) -> int:
+    """How many instances a split has, without making them."""
+    return sum(
+        len(kinds) * len(skews) * len(sizes) * repeats for kinds, skews, sizes, _, repeats in PLANS[split]
+    )
+
+
 def _instance(split: str, item: Draw) -> Instance:
     batch = batch_of(item.transactions)
     return Instance(
