@@ -273,7 +273,7 @@ def load(name: str, data: str | Path = "") -> Problem:
             raise ProblemError(f"{folder}/problem.toml: {key} = '{getattr(spec, key)}': no such file")
     seeds = _load_seeds(folder, spec)
     evaluator = _load_evaluator(folder / spec.evaluator, spec.entry)
-    _check_harness(folder, spec)
+    _check_harness(folder, spec, evaluator)
     _check_libraries(folder, spec)
     _check_descriptors(folder, spec, seeds, evaluator)
     module = _load_module(folder / spec.instances)
@@ -307,7 +307,7 @@ def select_seeds(problem: Problem, names: Sequence[str]) -> dict[str, Candidate]
     return {name: problem.seeds[name] for name in (names or problem.seeds)}
 
 
-def _check_harness(folder: Path, spec: Spec) -> None:
+def _check_harness(folder: Path, spec: Spec, evaluator: ModuleType) -> None:
     if spec.harness is None:
         return
     path = folder / spec.harness.file
@@ -322,6 +322,13 @@ def _check_harness(folder: Path, spec: Spec) -> None:
         raise ProblemError(
             f"{folder}/problem.toml: harness.batch is {spec.harness.batch}; it has to be at least 1"
         )
+    if spec.harness.consults:
+        _function(evaluator, "consult", folder / spec.evaluator)
+        if spec.harness.batch > 1 or any(each.name != SIZE for each in spec.descriptors):
+            raise ProblemError(
+                f"{folder}/problem.toml: harness.consults: every instance is played by itself, so harness.batch has "
+                f"to be 1, and descriptors other than '{SIZE}' cannot be used"
+            )
     try:
         defined = program.defined_functions(program.parse(path.read_text(encoding="utf-8"), str(path)))
     except ProgramError as error:

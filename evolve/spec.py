@@ -102,11 +102,15 @@ class Harness(_Strict, frozen=True):
 
     parameters: names of an instance's arguments, in order.
     batch: how many instances one call is given at most.
+    consults: `decide(batch, consult)` may ask the trusted side: `consult(value)` gives what the evaluator's
+        `consult(instance, value, count)` says, where count is how often it was asked for this instance, and Invalid
+        ends the program. Each instance is then a batch of its own, in a fresh process.
     """
 
     file: str
     parameters: tuple[str, ...]
     batch: int = 1
+    consults: bool = False
 
 
 class Report(_Strict, frozen=True):

@@ -107,6 +107,7 @@ def _entry(problem: Problem) -> dict[str, Any]:
         and {
             "program": problem.spec.program.removesuffix(".py"),
             "parameters": problem.spec.harness.parameters,
+            "consults": problem.spec.harness.consults,
         },
     }
 
