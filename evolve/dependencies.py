@@ -1,4 +1,4 @@
-"""The files that a problem's modules are made of, found by reading their texts: what they import, and what they name."""
+"""The files that a problem's modules are made of, found by reading: what they import, and what files they name."""
 
 from __future__ import annotations
 

@@ -135,7 +135,8 @@ def test_a_program_of_another_problem_cannot_ask(tmp_path: Path) -> None:
     """What would be a question elsewhere, its nonce and all, is no answer where nobody may ask."""
     paging = problem.load("online_paging")
     sent = (
-        "turn = next(each for name, each in print.__self__.__import__('sys').modules.items() if name.endswith('turn'))\n"
+        "modules = print.__self__.__import__('sys').modules\n"
+        "turn = next(modules[name] for name in modules if name.endswith('turn'))\n"
         "turn._answer = lambda value, nonce, limit: turn._aside(value, nonce)\n\n\n"
     )
     (tmp_path / "mine.py").write_text(sent + paging.seeds["lru"].files["program.py"])

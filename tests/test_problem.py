@@ -173,7 +173,7 @@ def test_what_scores_depend_on_changes_the_digest_and_prose_does_not(folder: Pat
 
 
 def test_what_instances_and_evaluator_import_or_name_belongs_to_the_digest(folder: Path) -> None:
-    """Beside the importing file, in a package, through another module, inside a function, or as a table that is read."""
+    """Beside the importing file, in a package, through another module, in a function, or as a table that is read."""
     (folder / "parts").mkdir()
     for name, text in {
         "helper.py": "import deeper\n",
