@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evolve import data
 from evolve.errors import ProblemError
 from evolve.records import Instance
 
@@ -401,8 +402,8 @@ def from_data(split: str, path: Path) -> Iterator[Instance]:
 
 def _parse(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(data.text(file))
+    except (ValueError, RecursionError) as error:
         raise ProblemError(f"{file}: no JSON text: {error}") from None
 
 
