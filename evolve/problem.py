@@ -122,6 +122,10 @@ class Problem:
             self._splits[split] = self._generate(split)
         return self._splits[split]
 
+    def families(self, split: Split) -> tuple[str, ...]:
+        """The family of each instance of a split; "" where it has no relatives."""
+        return tuple(instance.family for instance in self.split(split))
+
     def count(self, split: Split) -> int:
         """How many instances a split has; without making them, where instances.py defines `count(split)`.
 
@@ -192,6 +196,11 @@ class Problem:
             raise EvaluatorError(f"{where} gave no instance; a split needs at least one")
         for instance in instances:
             self._check_instance(instance, where)
+            if instance.family and split is not Split.HOLDOUT:
+                raise EvaluatorError(
+                    f"{where}: {instance.name} is of the family '{instance.family}'; only instances of the holdout may "
+                    f"have relatives: those of {split} are compared as if each were drawn by itself"
+                )
         return instances
 
     def _check_instance(self, instance: object, where: str) -> None:

@@ -240,3 +240,13 @@ def test_a_split_has_as_many_instances_as_it_is_said_to_have(name: str) -> None:
     counts = [problem.load(name).count(split) for split in splits]
     loaded = problem.load(name)
     assert counts == [len(loaded.split(split)) for split in splits]
+
+
+def test_relatives_are_refused_outside_the_holdout(folder: Path) -> None:
+    edit(folder / "instances.py", "bound=", 'family="all of them", bound=')
+    loaded = problem.load(str(folder))
+    assert set(loaded.families(Split.HOLDOUT)) == {"all of them"}
+    with pytest.raises(
+        EvaluatorError, match=r"family 'all of them'; only instances of the holdout may have relatives"
+    ):
+        loaded.split(Split.TRAIN)

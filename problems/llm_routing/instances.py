@@ -198,7 +198,7 @@ def power_of(fleet: Sequence[Kind]) -> float:
 
 def instance(
     name: str, requests: Sequence[Request], fleet: Sequence[Kind], group: Mapping[str, str], block: int = BLOCK,
-    ttft_s: float = TTFT_S, tpot_s: float = TPOT_S,
+    ttft_s: float = TTFT_S, tpot_s: float = TPOT_S, family: str = "",
 ) -> Instance:  # fmt: skip
     """With the points that are lost when every request is alone as its bound.
 
@@ -216,12 +216,15 @@ def instance(
     }  # fmt: skip
     # the problem's own limit is for some 240 requests
     cpu_s = CPU_S * len(requests) / 240 if len(requests) > 300 else None
-    return Instance(name, {}, loss(facts, *alone(facts)), dict(group), facts, cpu_s)
+    return Instance(name, {}, loss(facts, *alone(facts)), dict(group), facts, cpu_s, family)
 
 
 def drawn(split: str, kind: str, fleet: str, prediction: str, count: int, repeat: int) -> Instance:
+    """On the holdout the same requests come with each kind of prediction; elsewhere every instance has its own."""
     traffic, machines = KINDS[kind], FLEETS[fleet]
-    numbers = list(KINDS).index(kind), list(FLEETS).index(fleet), PREDICTIONS.index(prediction)
+    numbers: tuple[int, ...] = list(KINDS).index(kind), list(FLEETS).index(fleet)
+    if split != "holdout":
+        numbers = (*numbers, PREDICTIONS.index(prediction))
     key = (_SPLIT_KEYS[split], repeat, count, *numbers)
     power = power_of(machines)
     slots = int(3 * count / (traffic.rate * power) * SECOND / SLOT_NS) + 5000
@@ -234,7 +237,8 @@ def drawn(split: str, kind: str, fleet: str, prediction: str, count: int, repeat
         for time, draft, guess in zip(times, drafts, guesses, strict=False)
     ]
     name = f"{split}/{kind}-{fleet}-{prediction}-{len(requests)}-{repeat}"
-    return instance(name, requests, machines, {"traffic": kind, "prediction": prediction})
+    family = f"{kind}-{fleet}-{len(requests)}-{repeat}" if split == "holdout" else ""
+    return instance(name, requests, machines, {"traffic": kind, "prediction": prediction}, family=family)
 
 
 def instances(split: str) -> Iterable[Instance]:

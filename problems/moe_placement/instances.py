@@ -259,7 +259,9 @@ def best_balance(load: Ints, shape: Shape) -> float:
     return float(np.where(mean > 0, mean / np.where(least > 0, least, 1.0), 1.0).mean())
 
 
-def make(name: str, load: Ints, shape: Shape, group: Mapping[str, str | int | float]) -> Instance:
+def make(
+    name: str, load: Ints, shape: Shape, group: Mapping[str, str | int | float], family: str = ""
+) -> Instance:
     """An instance from the tokens of its windows, seen and to come."""
     seen, following = load[:-NEXT], load[-NEXT:]
     previous = first_placement(seen[0], shape)
@@ -279,6 +281,7 @@ def make(name: str, load: Ints, shape: Shape, group: Mapping[str, str | int | fl
         group=group,
         facts={"next": following, "price": PRICE},
         cpu_s=cpu_limit(shape),
+        family=family,
     )
 
 
@@ -302,16 +305,27 @@ Cell = tuple[tuple[int, str], str, Shape]
 
 
 def _cross(shapes: Iterable[Shape], kinds: Iterable[str], forecasts: Iterable[str]) -> Iterator[Cell]:
-    """Every kind and forecast on every shape; forecasts that are named twice are drawn anew."""
+    """Every kind and forecast on every shape; each has a number, and with it a trace of its own."""
     return product(enumerate(forecasts), kinds, shapes)
 
 
+def _paired(shapes: Iterable[Shape], kinds: Iterable[str], forecasts: Iterable[str]) -> Iterator[Cell]:
+    """The same, but the first of every forecast share a trace, and so do the second ones, and so on."""
+    named = list(forecasts)
+    numbers = [named[:place].count(forecast) for place, forecast in enumerate(named)]
+    return product(zip(numbers, named, strict=True), kinds, shapes)
+
+
 def drawn(split: str, cell: Cell) -> Instance:
+    """On the holdout, instances that differ in the forecast alone have the same past, and are of a family."""
     (repeat, forecast), kind, shape = cell
     load = trace(kind, forecast, shape, _SPLIT_KEYS[split], repeat)
     name = f"{split}/{shape.setting}/{kind}-{forecast}-e{shape.experts}-l{shape.layers}-{repeat}"
     group = {"setting": shape.setting, "forecast": forecast, "kind": kind, "experts": shape.experts}
-    return make(name, load, shape, group)
+    family = ""
+    if split == "holdout":
+        family = f"{kind}-e{shape.experts}-l{shape.layers}-s{shape.slots}-n{shape.nodes}-{repeat}"
+    return make(name, load, shape, group, family)
 
 
 MIXED = ("noisy", "exact", "adversarial", "noisy")
@@ -332,11 +346,11 @@ def _validation() -> Iterator[Cell]:
 def _holdout() -> Iterator[Cell]:
     """96 of what was seen at the sizes that are served, 12 with all layers of a model, 36 of unseen kinds."""
     shapes = [full(nodes, experts) for nodes in (1, 4) for experts in (64, 128, 256)]
-    yield from _cross(shapes, USUAL, MIXED)
+    yield from _paired(shapes, USUAL, MIXED)
     whole = [full(nodes, *size) for nodes in (1, 4) for size in ((64, 26), (256, 58))]
     yield from _cross(whole, HARD, ["noisy"])
     shifted = [small(2, 16), full(1, 64), full(4, 256)]
-    yield from _cross(shifted, ("steep", "switch"), [*MIXED, "noisy", "adversarial"])
+    yield from _paired(shifted, ("steep", "switch"), [*MIXED, "noisy", "adversarial"])
 
 
 SPLITS: Mapping[str, Callable[[], Iterator[Cell]]] = {
