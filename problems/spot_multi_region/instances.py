@@ -65,8 +65,8 @@ class Plan:
 
 
 PLANS: Mapping[str, tuple[Plan, ...]] = {
-    "train": (Plan(tuple(MIXES), 24, (0.1, 0.2), (MOVE,), 3),),
-    "validation": (Plan(tuple(MIXES), 24, (0.1, 0.2), (MOVE,), 8),),
+    "train": (Plan(tuple(MIXES), 24, (0.1, 0.2), (MOVE,), 6),),
+    "validation": (Plan(tuple(MIXES), 24, (0.1, 0.2), (MOVE,), 16),),
     "holdout": (
         Plan(tuple(MIXES), 24, (0.1, 0.2), (MOVE,), 5),
         Plan(tuple(MIXES), 48, (0.2,), (MOVE, 4 * MOVE), 2),
