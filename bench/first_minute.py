@@ -2,9 +2,9 @@
 
     python bench/first_minute.py PROBLEM ... [--seconds 60 | --evaluations N] [--repeats 3] [--workers 2] [--holdout]
 
-Writes bench/first_minute_PROBLEM.md. The best seed is the one that scores most on validation, of all seeds. Both are compared on the validation instances,
-and with --holdout on the holdout, by the paired bootstrap. With --evaluations the candidates do not depend on how busy
-the machine is, with one worker not at all.
+Writes bench/first_minute_PROBLEM.md. The best seed is the one that scores most on validation, of all seeds. Both are
+compared on the validation instances, and with --holdout on the holdout, by the paired bootstrap. With --evaluations the
+candidates do not depend on how busy the machine is, with one worker not at all.
 """
 
 from __future__ import annotations
