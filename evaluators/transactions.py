@@ -106,8 +106,7 @@ def _range(n: int) -> frozenset[int]:
 
 def makespan(order: Ints, first: Ints, keys: Ints, writes: Ints) -> int:
     """When the last operation of the transactions in `order`, (p,), ends; p may be less than n."""
-    count = int(keys.max(initial=-1)) + 1
-    accessed, written = np.zeros((2, count), np.int64)
+    accessed, written = np.zeros((2, len(keys)), np.int64)  # no more keys than operations
     return int(kernel()(order, first, keys, writes, accessed, written))
 
 

@@ -186,7 +186,11 @@ class Dialogue:
         value: Value
         if size >= turn.HEAD.size:
             length, kind, echo = turn.HEAD.unpack_from(self._view)
-            if kind == turn.QUICK and echo == nonce and size == length + wire.HEADER.size:
+            whole = echo == nonce and size == length + wire.HEADER.size
+            if whole and kind == turn.ASIDE and self._asides:
+                self._asked_back = True
+                return turn.quick_answer(self._view[turn.HEAD.size : size])
+            if whole and kind == turn.QUICK:
                 body = self._view[turn.HEAD.size : size]
                 value = turn.quick_answer(body)
                 if self._heard is not None:
