@@ -312,10 +312,11 @@ def _version(module: str) -> str:
 
 
 def _sources(problem: Problem) -> list[bytes]:
-    """The Python files beside the evaluator and beside the instances: they may import each other."""
+    """The Python files beside the evaluator and beside the instances, and all files that those name or import."""
     spec = problem.spec
     folders = {(problem.folder / name).resolve().parent for name in (spec.evaluator, spec.instances)}
-    return [path.read_bytes() for folder in sorted(folders) for path in sorted(folder.glob("*.py"))]
+    beside = [path for folder in sorted(folders) for path in sorted(folder.glob("*.py"))]
+    return [path.read_bytes() for path in (*beside, *problem.dependencies) if path.is_file()]
 
 
 @cache

@@ -87,18 +87,29 @@ class Problem:
             return dict(files), self.spec.program, self.spec.entry.function
         return {**files, HARNESS_FILE: self.harness}, HARNESS_FILE, HARNESS_ENTRY
 
+    @property
+    def _modules(self) -> list[Path]:
+        return [self.folder / path for path in (self.spec.instances, self.spec.evaluator)]
+
+    @cached_property
+    def dependencies(self) -> tuple[Path, ...]:
+        """The files that instances and evaluator import or name, themselves left out."""
+        return tuple(dependencies.closure(self._modules))
+
     @cached_property
     def digest(self) -> str:
         """Hash of what scores depend on: limits, instances and the data that they are made from, evaluator, baseline.
 
-        Of instances and evaluator also what they import, and the files that they name (see dependencies.py). Other
-        seeds and prose may change, and so may the place where the data lie.
+        Of instances and evaluator also what they import, and the tables that instances name (see dependencies.py).
+        Other seeds and prose may change, and so may the place where the data lie; and a table that the evaluator reads
+        may be missing for a while, which it has to say itself (the cache looks at it, see `dependencies`).
         """
         digest = hashlib.sha256()
-        modules = [self.folder / path for path in (self.spec.instances, self.spec.evaluator)]
-        for path in modules:
+        for path in self._modules:
             digest.update(path.read_bytes())
-        for name, content in sorted((each.name, each.read_bytes()) for each in dependencies.closure(modules)):
+        made_of = dependencies.closure(self._modules[:1])
+        counted = [each for each in self.dependencies if each.suffix == ".py" or each in made_of]
+        for name, content in sorted((each.name, each.read_bytes()) for each in counted):
             digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
         scoring = (self.spec.entry, self.spec.objective, self.spec.score, self.spec.limits, self.spec.version)
         digest.update(msgspec.json.encode(scoring))

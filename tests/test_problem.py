@@ -217,6 +217,18 @@ def test_what_is_installed_and_where_the_problem_lies_is_not_in_the_digest(
     assert dependencies.closure([folder / "instances.py"]) == [folder / "helper.py"]
 
 
+def test_a_table_that_the_evaluator_reads_may_be_missing_for_a_while(folder: Path) -> None:
+    """The run is not another one for it, and the evaluator says what it lacks; the cache looks at what is there."""
+    (folder / "table.csv").write_text("1")
+    with (folder / "evaluator.py").open("a") as file:
+        file.write('\nTABLE = "table.csv"\n')
+    loaded = problem.load(str(folder))
+    assert loaded.dependencies == (folder / "table.csv",)
+    (folder / "table.csv").unlink()
+    without = problem.load(str(folder))
+    assert (without.dependencies, without.digest) == ((), loaded.digest)
+
+
 @pytest.mark.parametrize(
     ("name", "files"),
     [
@@ -228,9 +240,7 @@ def test_what_is_installed_and_where_the_problem_lies_is_not_in_the_digest(
     ],
 )
 def test_bundled_problems_depend_on_what_they_share(name: str, files: set[str]) -> None:
-    loaded = problem.load(name)
-    modules = [loaded.folder / path for path in (loaded.spec.instances, loaded.spec.evaluator)]
-    found = dependencies.closure(modules)
+    found = problem.load(name).dependencies
     assert {path.relative_to(problem.bundled_root()).as_posix() for path in found} == files
 
 
