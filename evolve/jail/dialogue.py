@@ -189,7 +189,8 @@ class Dialogue:
             whole = echo == nonce and size == length + wire.HEADER.size
             if whole and kind == turn.ASIDE and self._asides:
                 self._asked_back = True
-                return turn.quick_answer(self._view[turn.HEAD.size : size])
+                value = turn.quick_answer(self._view[turn.HEAD.size : size])
+                return value
             if whole and kind == turn.QUICK:
                 body = self._view[turn.HEAD.size : size]
                 value = turn.quick_answer(body)
