@@ -120,11 +120,11 @@ def _one(job: Job, facts: Mapping[str, Any], ask: Callable[..., object]) -> None
 
 
 def _several(job: Job, facts: Mapping[str, Any], ask: Callable[..., object]) -> None:
-    """Plays a job that may move between regions. The arrays have an entry for each region."""
-    # a row for each tick, contiguous: each is sent as it is
-    share, streak = (np.ascontiguousarray(past.T) for past in history(facts["available"]))
-    spot = np.ascontiguousarray(facts["available"].T, dtype=np.float64)
-    price, demand = np.ascontiguousarray(facts["price"].T), facts["demand"]
+    """Plays a job that may move between regions. The lists have an entry for each region."""
+    # a row for each tick; plain lists, because for a few numbers they are quicker to send and to work with than arrays
+    share, streak = (past.T.tolist() for past in history(facts["available"]))
+    spot = facts["available"].T.astype(np.float64).tolist()
+    price, demand = facts["price"].T.tolist(), facts["demand"].tolist()
     tick_s, regions = job.tick_s, len(demand)
     total, overhead = job.work_s / tick_s, job.overhead_s / tick_s
     while job.work_s:

@@ -9,9 +9,11 @@ processor does alike.
 from __future__ import annotations
 
 import json
+import lzma
 import math
 import re
 import tarfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -219,9 +221,20 @@ def _texts(path: Path) -> Iterable[tuple[str, bytes]]:
 
 
 def _members(path: Path) -> Iterable[tuple[str, bytes]]:
-    """The .json files of an archive, read from front to back: going back in a compressed one costs minutes."""
-    with tarfile.open(path, "r|*") as archive:
-        for member in archive:
-            file = archive.extractfile(member) if member.isfile() and member.name.endswith(".json") else None
-            if file is not None:
-                yield member.name, file.read()
+    """The .json files of an archive, read from front to back: going back in a compressed one costs minutes.
+
+    Raises:
+        ValueError: it is none, or a broken one.
+    """
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                file = (
+                    archive.extractfile(member) if member.isfile() and member.name.endswith(".json") else None
+                )
+                if file is not None:
+                    yield member.name, file.read()
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(
+            f"{path.name}: neither a .json file nor a whole archive (.tar, .tar.gz) of them ({error})"
+        ) from None

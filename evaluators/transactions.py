@@ -76,10 +76,37 @@ def objective(instance: Instance, parsed: Ints) -> float:
     return float(makespan(parsed, first, keys, writes))
 
 
+def consult(instance: Instance, value: object, count: int) -> int:
+    """What a program is told when it asks for a makespan: that of a list of distinct transactions, not always of all.
+
+    Args:
+        value: hostile data. count: how often the program has asked, this time included.
+
+    Raises:
+        Invalid: something else than such a list, or more questions than `arguments["calls"]`.
+    """
+    arguments = instance.arguments
+    n, calls = len(arguments["first"]) - 1, int(arguments["calls"])
+    if count > calls:
+        raise Invalid(f"makespan was called more than {calls} times; see the argument calls")
+    order = np.array(value or np.zeros(0, np.int64)) if type(value) is list else np.array(None)
+    if order.dtype != np.int64 or order.ndim != 1:
+        raise Invalid("makespan takes a list of integers")
+    if not _range(n).issuperset(order.tolist()):
+        raise Invalid(f"makespan of an order that is none: transactions are 0..{n - 1}")
+    if len(set(order.tolist())) < len(order):
+        raise Invalid("makespan of an order that is none: each transaction may be there once")
+    return makespan(order, *(arguments[name] for name in ("first", "keys", "writes")))
+
+
+@functools.cache
+def _range(n: int) -> frozenset[int]:
+    return frozenset(range(n))
+
+
 def makespan(order: Ints, first: Ints, keys: Ints, writes: Ints) -> int:
     """When the last operation of the transactions in `order`, (p,), ends; p may be less than n."""
-    count = int(keys.max(initial=-1)) + 1
-    accessed, written = np.zeros((2, count), np.int64)
+    accessed, written = np.zeros((2, len(keys)), np.int64)  # no more keys than operations
     return int(kernel()(order, first, keys, writes, accessed, written))
 
 

@@ -4,8 +4,8 @@ A cached evaluation has to be what running would give, so three things decide:
 
 - The context, a digest of everything that a result depends on besides the program: the sources of jail and
   evaluation, the problem (entry, limits, evaluator, version), the instances themselves, the jail's level, the
-  order of the race, and the versions of Python, numpy and the allowed modules. An evaluator that reads files of
-  its own has to raise `version` in problem.toml when they change.
+  order of the race, and the versions of Python, numpy and the allowed modules. An evaluator that reads files whose
+  names it puts together at run time has to raise `version` in problem.toml when they change.
 - What is kept: evaluations that ended by themselves (OK, INVALID, CRASHED, FORBIDDEN, IMPOSSIBLE), with the
   objective of every instance that was decided. Limits of time and memory depend on the machine's mood: what
   failed by them, or came near the limit of time, is run again. A race stopped early is not kept either; a kept
@@ -312,10 +312,11 @@ def _version(module: str) -> str:
 
 
 def _sources(problem: Problem) -> list[bytes]:
-    """The Python files beside the evaluator and beside the instances: they may import each other."""
+    """The Python files beside the evaluator and beside the instances, and all files that those name or import."""
     spec = problem.spec
     folders = {(problem.folder / name).resolve().parent for name in (spec.evaluator, spec.instances)}
-    return [path.read_bytes() for folder in sorted(folders) for path in sorted(folder.glob("*.py"))]
+    beside = [path for folder in sorted(folders) for path in sorted(folder.glob("*.py"))]
+    return [path.read_bytes() for path in (*beside, *problem.dependencies) if path.is_file()]
 
 
 @cache

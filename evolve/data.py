@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from evolve.errors import UsageError
+from evolve.errors import ProblemError, UsageError
+
+_GZIP = b"\x1f\x8b"  # what its files begin with
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,27 @@ def read(name: str | Path) -> Data:
     except OSError as error:
         raise UsageError(f"--data {name}: {error.filename} cannot be read: {error.strerror}") from None
     return Data(path, digest.hexdigest()[:16])
+
+
+def text(path: Path) -> str:
+    """The text of a file of data, unpacked where gzip has compressed it; for the readers of problems.
+
+    Raises:
+        ProblemError: naming the file, which is a folder, empty, broken, or no text.
+    """
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if content.startswith(_GZIP) else content
+        found = content.decode("utf-8-sig")
+    except IsADirectoryError:
+        raise ProblemError(f"{path}: a folder; name one file in it") from None
+    except UnicodeDecodeError as error:
+        raise ProblemError(f"{path}: no text ({error.reason} at byte {error.start})") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise ProblemError(f"{path}: cannot be read: {error}") from None
+    if not found.strip():
+        raise ProblemError(f"{path}: the file is empty")
+    return found
 
 
 def _files(path: Path) -> Iterator[Path]:

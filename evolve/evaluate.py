@@ -17,7 +17,7 @@ from evolve.problem import Problem
 from evolve.records import Candidate, Evaluation, Instance, Split
 from evolve.scoring import Scale, Scoring, group_indices
 from evolve.spec import SIZE
-from evolve.trial import DESCRIBED, Episodes, Race, Seen, Shown, Trial, Watch, digested
+from evolve.trial import DESCRIBED, Consultations, Episodes, Race, Seen, Shown, Trial, Watch, digested
 
 
 class Evaluator:
@@ -120,6 +120,8 @@ class Evaluator:
     def _questions(self, instances: Sequence[Instance]) -> dict[str, Any]:
         harness = self.problem.spec.harness
         arguments = [list(instance.arguments.values()) for instance in instances]
+        if harness is not None and harness.consults:
+            return {}  # each is asked when its turn comes
         if harness is None:
             return {"questions": tuple(map(encode_arguments, arguments))}
         batches = [arguments[i : i + harness.batch] for i in range(0, len(arguments), harness.batch)]
@@ -177,8 +179,10 @@ class Evaluator:
         return self._play(Trial(self.scoring, scale, candidate, None, self._watch))
 
     def _play(self, trial: Trial) -> Evaluation:
-        if self.problem.spec.entry.interactive:
-            episodes = Episodes(trial, self.jail, self._watch.cancelled.is_set)
+        harness = self.problem.spec.harness
+        if self.problem.spec.entry.interactive or (harness is not None and harness.consults):
+            played = Consultations if harness else Episodes
+            episodes = played(trial, self.jail, self._watch.cancelled.is_set)
             status, feedback = trial.run(episodes.stage)
             cpu_s, peak_mb = episodes.cpu_s, episodes.peak_mb
         else:

@@ -17,12 +17,13 @@ import msgspec
 import numpy as np
 
 from evolve import data as sources
-from evolve import program
+from evolve import dependencies, program
 from evolve.data import Data
 from evolve.errors import EvaluatorError, ProblemError, ProgramError, UsageError
 from evolve.records import Candidate, Instance, Split, Value
 from evolve.spec import HARNESS_ENTRY, HARNESS_FILE, SIZE, Entry, Spec, read_spec
 
+COUNT = "count"  # count(split) of instances.py, if it is there: how many instances(split) gives
 FROM_DATA = "from_data"  # from_data(split, path) of instances.py: the same splits, made from real data
 Generate = Callable[[str], Iterable[Instance]]
 
@@ -48,6 +49,7 @@ class Problem:
     _instances: Generate
     data: Data | None = None
     takes_data: bool = False
+    _counts: Callable[[str], int] | None = None
     _splits: dict[Split, tuple[Instance, ...]] = field(default_factory=dict)
 
     @property
@@ -85,15 +87,30 @@ class Problem:
             return dict(files), self.spec.program, self.spec.entry.function
         return {**files, HARNESS_FILE: self.harness}, HARNESS_FILE, HARNESS_ENTRY
 
+    @property
+    def _modules(self) -> list[Path]:
+        return [self.folder / path for path in (self.spec.instances, self.spec.evaluator)]
+
+    @cached_property
+    def dependencies(self) -> tuple[Path, ...]:
+        """The files that instances and evaluator import or name, themselves left out."""
+        return tuple(dependencies.closure(self._modules))
+
     @cached_property
     def digest(self) -> str:
         """Hash of what scores depend on: limits, instances and the data that they are made from, evaluator, baseline.
 
-        Other seeds and prose may change, and so may the place where the data lie.
+        Of instances and evaluator also what they import, and the tables that instances name (see dependencies.py).
+        Other seeds and prose may change, and so may the place where the data lie; and a table that the evaluator reads
+        may be missing for a while, which it has to say itself (the cache looks at it, see `dependencies`).
         """
         digest = hashlib.sha256()
-        for path in (self.spec.instances, self.spec.evaluator):
-            digest.update((self.folder / path).read_bytes())
+        for path in self._modules:
+            digest.update(path.read_bytes())
+        made_of = dependencies.closure(self._modules[:1])
+        counted = [each for each in self.dependencies if each.suffix == ".py" or each in made_of]
+        for name, content in sorted((each.name, each.read_bytes()) for each in counted):
+            digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
         scoring = (self.spec.entry, self.spec.objective, self.spec.score, self.spec.limits, self.spec.version)
         digest.update(msgspec.json.encode(scoring))
         digest.update(self.seeds[self.spec.score.baseline].id.encode())
@@ -115,6 +132,20 @@ class Problem:
         if split not in self._splits:
             self._splits[split] = self._generate(split)
         return self._splits[split]
+
+    def families(self, split: Split) -> tuple[str, ...]:
+        """The family of each instance of a split; "" where it has no relatives."""
+        return tuple(instance.family for instance in self.split(split))
+
+    def count(self, split: Split) -> int:
+        """How many instances a split has; without making them, where instances.py defines `count(split)`.
+
+        Raises:
+            EvaluatorError, ProblemError: as `split`.
+        """
+        if self._counts is None or self.data is not None or split in self._splits:
+            return len(self.split(split))
+        return self._counts(str(split))
 
     def example(self, instance: Instance) -> Mapping[str, Value]:
         """What the entry point is called with, by parameter name; for a simulator its first question.
@@ -176,6 +207,11 @@ class Problem:
             raise EvaluatorError(f"{where} gave no instance; a split needs at least one")
         for instance in instances:
             self._check_instance(instance, where)
+            if instance.family and split is not Split.HOLDOUT:
+                raise EvaluatorError(
+                    f"{where}: {instance.name} is of the family '{instance.family}'; only instances of the holdout may "
+                    f"have relatives: those of {split} are compared as if each were drawn by itself"
+                )
         return instances
 
     def _check_instance(self, instance: object, where: str) -> None:
@@ -257,14 +293,17 @@ def load(name: str, data: str | Path = "") -> Problem:
             raise ProblemError(f"{folder}/problem.toml: {key} = '{getattr(spec, key)}': no such file")
     seeds = _load_seeds(folder, spec)
     evaluator = _load_evaluator(folder / spec.evaluator, spec.entry)
-    _check_harness(folder, spec)
+    _check_harness(folder, spec, evaluator)
     _check_libraries(folder, spec)
     _check_descriptors(folder, spec, seeds, evaluator)
     module = _load_module(folder / spec.instances)
     generate = cast(Generate, _function(module, "instances", folder / spec.instances))
     read = getattr(module, FROM_DATA, None)
+    count = getattr(module, COUNT, None)
     if not data:
-        return Problem(folder, spec, seeds, evaluator, generate, takes_data=callable(read))
+        return Problem(
+            folder, spec, seeds, evaluator, generate, None, callable(read), count if callable(count) else None
+        )
     if not callable(read):
         raise UsageError(
             f"--data {data}: {spec.name} generates its instances and reads no data; its "
@@ -288,7 +327,7 @@ def select_seeds(problem: Problem, names: Sequence[str]) -> dict[str, Candidate]
     return {name: problem.seeds[name] for name in (names or problem.seeds)}
 
 
-def _check_harness(folder: Path, spec: Spec) -> None:
+def _check_harness(folder: Path, spec: Spec, evaluator: ModuleType) -> None:
     if spec.harness is None:
         return
     path = folder / spec.harness.file
@@ -303,6 +342,13 @@ def _check_harness(folder: Path, spec: Spec) -> None:
         raise ProblemError(
             f"{folder}/problem.toml: harness.batch is {spec.harness.batch}; it has to be at least 1"
         )
+    if spec.harness.consults:
+        _function(evaluator, "consult", folder / spec.evaluator)
+        if spec.harness.batch > 1 or any(each.name != SIZE for each in spec.descriptors):
+            raise ProblemError(
+                f"{folder}/problem.toml: harness.consults: every instance is played by itself, so harness.batch has "
+                f"to be 1, and descriptors other than '{SIZE}' cannot be used"
+            )
     try:
         defined = program.defined_functions(program.parse(path.read_text(encoding="utf-8"), str(path)))
     except ProgramError as error:

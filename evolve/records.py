@@ -52,6 +52,8 @@ class Instance:
     facts: for the trusted side only, e.g. the optimum, or all that a simulator plays.
     cpu_s: CPU seconds a decision (in an interactive problem: all of them) may take; None means the
         problem's limit.
+    family: of the holdout: instances of the same family share what was drawn at random, as when the same requests
+        come with good and with bad predictions. Intervals count a family once. "": it has no relatives.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Instance:
     group: Mapping[str, str | int | float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     cpu_s: float | None = None
+    family: str = ""
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,10 @@ class Scale:
         limits = [self.cpu_s[end - size : end] for end, size in zip(ends, self.batches, strict=True)]
         answers = session.ask(self.questions, [sum(each) for each in limits])
         for answer, each in zip(answers, limits, strict=False):
-            yield from _apart(answer, each)
+            yield from apart(answer, each)
 
 
-def _apart(answer: Answer, limits: Sequence[float]) -> Iterator[Answer]:
+def apart(answer: Answer, limits: Sequence[float]) -> Iterator[Answer]:
     """One answer an instance of a batch; the CPU time is shared out like the limits."""
     if answer.failure is None and not (isinstance(answer.value, list) and len(answer.value) == len(limits)):
         failure = Failure(Status.INVALID, f"the answer is no list of {len(limits)} decisions")
@@ -102,15 +102,30 @@ class Scoring:
             instance, lambda: evaluator.distance(instance, evaluator.check(instance, one), other), "distance"
         )
 
-    def _judged(
-        self, instance: Instance, judge: Callable[[], SupportsFloat], what: str = "objective"
-    ) -> float:
+    def consult(self, instance: Instance, value: Value, count: int) -> Value:
+        """What the evaluator tells a program that asks it for the count-th time, from 1 on.
+
+        Raises:
+            the evaluator's Invalid: it may not ask so, or so often.
+            EvaluatorError: the evaluator itself failed.
+        """
+        answer: Value = self._guarded(
+            instance, lambda: self.problem.evaluator.consult(instance, value, count)
+        )
+        return answer
+
+    def _guarded(self, instance: Instance, call: Callable[[], Any]) -> Any:
         try:
-            value = float(judge())
+            return call()
         except self.problem.evaluator.Invalid:
             raise
         except Exception as error:  # foreign code: any other exception is the evaluator's own fault
             raise EvaluatorError(self._fault(instance, f"raised {type(error).__name__}: {error}")) from error
+
+    def _judged(
+        self, instance: Instance, judge: Callable[[], SupportsFloat], what: str = "objective"
+    ) -> float:
+        value = float(self._guarded(instance, lambda: float(judge())))
         if not math.isfinite(value):
             raise EvaluatorError(self._fault(instance, f"gave the {what} {value}"))
         return value

@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import tomli_w
@@ -202,6 +202,7 @@ def resolve(problem: str, given: Mapping[str, Any], overrides: Sequence[str] = (
 def convert(tree: Mapping[str, Any]) -> Settings:
     """Settings from a nested mapping, strictly."""
     check_keys(tree, Settings)
+    check_choices(tree, Settings)
     try:
         settings = msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
@@ -229,6 +230,26 @@ def check_keys(
             for each in value if isinstance(value, list) else [value]:
                 if isinstance(each, Mapping):
                     check_keys(each, inner, where, f"{path}{key}.")
+
+
+def check_choices(
+    tree: Mapping[str, Any], shape: type[msgspec.Struct], where: str = "setting", path: str = ""
+) -> None:
+    """Refuse a value that is none of those that a setting may have.
+
+    Raises:
+        SettingsError: naming `where`, the key, the value and what is allowed.
+    """
+    for field in msgspec.structs.fields(shape):
+        value, key = tree.get(field.encode_name), f"{path}{field.encode_name}"
+        inner = _struct(field.type)
+        if inner is not None and isinstance(value, Mapping):
+            check_choices(value, inner, where, f"{key}.")
+        choices = [part for part in (field.type, *get_args(field.type)) if get_origin(part) is Literal]
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if choices and field.encode_name in tree and each not in get_args(choices[0]):
+                allowed = ", ".join(get_args(choices[0]))
+                raise SettingsError(f"{where} {key} is {each!r}; it has to be one of: {allowed}")
 
 
 def _struct(kind: Any) -> type[msgspec.Struct] | None:

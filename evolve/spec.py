@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from evolve.errors import ProblemError, SettingsError
-from evolve.settings import check_keys
+from evolve.settings import check_choices, check_keys
 
 HARNESS_FILE = "problem_harness.py"  # its name in the jail
 HARNESS_ENTRY = "decide"
@@ -102,11 +102,15 @@ class Harness(_Strict, frozen=True):
 
     parameters: names of an instance's arguments, in order.
     batch: how many instances one call is given at most.
+    consults: `decide(batch, consult)` may ask the trusted side: `consult(value)` gives what the evaluator's
+        `consult(instance, value, count)` says, where count is how often it was asked for this instance, and Invalid
+        ends the program. Each instance is then a batch of its own, in a fresh process.
     """
 
     file: str
     parameters: tuple[str, ...]
     batch: int = 1
+    consults: bool = False
 
 
 class Report(_Strict, frozen=True):
@@ -166,6 +170,7 @@ def read_spec(path: Path) -> Spec:
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
         check_keys(tree, Spec, str(path))
+        check_choices(tree, Spec, f"{path}:")
         spec = msgspec.convert(tree, Spec)
     except tomllib.TOMLDecodeError as error:
         raise ProblemError(f"{path}: {error}") from None

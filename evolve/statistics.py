@@ -30,10 +30,14 @@ def paired_bootstrap(
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    families: Sequence[str] = (),
 ) -> Interval:
-    """Interval of the mean of ours - theirs, resampling instances; two-sided at `confidence`."""
+    """Interval of the mean of ours - theirs, resampling instances; two-sided at `confidence`.
+
+    families: as for `bootstrap_mean`.
+    """
     difference = np.asarray(ours, float) - np.asarray(theirs, float)
-    return bootstrap_mean(difference, confidence, resamples, seed)
+    return bootstrap_mean(difference, confidence, resamples, seed, families)
 
 
 def bootstrap_mean(
@@ -41,14 +45,34 @@ def bootstrap_mean(
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    families: Sequence[str] = (),
 ) -> Interval:
-    """Bootstrap interval of the mean of `values`; deterministic for a seed."""
+    """Bootstrap interval of the mean of `values`; deterministic for a seed.
+
+    families: of each value; those of the same family are drawn together (Davison and Hinkley, 1997, section 3.8), and
+        "" is a family of its own. () = none has relatives.
+    """
     sample = np.asarray(values, float)
     rng = np.random.default_rng(seed)
-    means = sample[rng.integers(0, len(sample), (resamples, len(sample)))].mean(axis=1)
+    if any(families):
+        means = _family_means(sample, families, rng, resamples)
+    else:
+        means = sample[rng.integers(0, len(sample), (resamples, len(sample)))].mean(axis=1)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(sample.mean()), float(low), float(high))
+
+
+def _family_means(
+    sample: Floats, families: Sequence[str], rng: np.random.Generator, resamples: int
+) -> Floats:
+    """Means of resamples of whole families, (resamples,)."""
+    names = [family or str(place) for place, family in enumerate(families)]
+    _, family_of = np.unique(names, return_inverse=True)
+    sums, sizes = np.bincount(family_of, sample), np.bincount(family_of)
+    drawn = rng.integers(0, len(sums), (resamples, len(sums)))
+    means: Floats = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    return means
 
 
 def clearly_worse(ours: Sequence[float], theirs: Sequence[float], confidence: float) -> bool:

@@ -349,7 +349,7 @@ def problem_facts(problem: Problem) -> dict[str, object]:
         "summary": spec.summary,
         "entry": spec.entry.signature,
         "objective": f"{spec.objective.direction} {spec.objective.name} ({spec.objective.unit})",
-        "instances": {str(split): len(problem.split(split)) for split in Split},
+        "instances": {str(split): problem.count(split) for split in Split},
         "takes_data": problem.takes_data,
         "seeds": list(problem.seeds),
         "evaluator": Path(spec.evaluator).name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +18,8 @@ from evolve import program
 from evolve.cache import Known
 from evolve.errors import EvaluatorError
 from evolve.jail import Answer, Dialogue, Failure, Hangup, Jail, Session
-from evolve.records import Candidate, Evaluation, Instance, Split, Status
-from evolve.scoring import Scale, Scoring, group_feedback
+from evolve.records import Candidate, Evaluation, Instance, Split, Status, Value
+from evolve.scoring import Scale, Scoring, apart, group_feedback
 from evolve.spec import SIZE
 from evolve.statistics import clearly_worse
 
@@ -294,17 +295,21 @@ class Episodes:
             Dialogue(session, limit, spec.limits.answer_bytes, self._stop, heard) as dialogue,
         ):
             objective = self._simulate(trial.scale.instances[index], dialogue)
-            usage = dialogue.finish()
-        self.cpu_s += usage.cpu_s
-        self.peak_mb = max(self.peak_mb, usage.peak_mb)
+            self._used(dialogue)
         trial.took(index, dialogue.cpu_s)
-        if dialogue.stopped:
-            raise CancelledEvaluation
         # the program's failure comes first: what a simulator makes of a missing answer means nothing
         found = dialogue.failure or objective
         if isinstance(found, Failure):
             return trial.failed(index, self._placed(found, dialogue.questions))
         return trial.score(index, found)
+
+    def _used(self, dialogue: Dialogue) -> None:
+        """Ends a dialogue, and adds up what it took."""
+        usage = dialogue.finish()
+        self.cpu_s += usage.cpu_s
+        self.peak_mb = max(self.peak_mb, usage.peak_mb)
+        if dialogue.stopped:
+            raise CancelledEvaluation
 
     def _simulate(self, instance: Instance, dialogue: Dialogue) -> float | Failure:
         try:
@@ -322,6 +327,34 @@ class Episodes:
         if self._trial.scale.split is not Split.TRAIN:
             return failure
         return Failure(failure.status, f"{failure.feedback} (question {questions})")
+
+
+class Consultations(Episodes):
+    """Shows instances to a program behind a harness that asks the evaluator back, each to a fresh process."""
+
+    def _play(self, index: int) -> Verdict | None:
+        trial, problem = self._trial, self._trial.scoring.problem
+        limit = trial.scale.cpu_s[index]
+        with (
+            self._jail.session(*problem.loaded(trial.candidate.files)) as session,
+            Dialogue(session, limit, problem.spec.limits.answer_bytes, self._stop, asides=True) as dialogue,
+        ):
+            value, failure = self._confer(trial.scale.instances[index], dialogue)
+            self._used(dialogue)
+        answer = Answer(value, dialogue.failure or failure, dialogue.cpu_s)
+        return trial.take(index, next(apart(answer, [limit])))
+
+    def _confer(self, instance: Instance, dialogue: Dialogue) -> tuple[Value, Failure | None]:
+        scoring, counted = self._trial.scoring, itertools.count(1)
+        try:
+            batch = [list(instance.arguments.values())]
+            return dialogue.confer(
+                [batch], lambda asked: scoring.consult(instance, asked, next(counted))
+            ), None
+        except Hangup:
+            return None, None
+        except scoring.problem.evaluator.Invalid as error:
+            return None, Failure(Status.INVALID, str(error))
 
 
 def digested(race: Race | None, split: Split) -> int:

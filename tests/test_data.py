@@ -1,5 +1,6 @@
 """--data: a problem's instances made from real files, and known by their content."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from evolve import problem
+from evolve import data, problem
 from evolve.cli import main
 from evolve.errors import EvaluatorError, ProblemError, UsageError
 from evolve.records import Split
@@ -136,3 +137,28 @@ def test_a_run_goes_on_with_its_data_and_refuses_changed_ones(
     changed = call("resume", out, "--evaluations", 20, "--no-mlflow")
     assert changed.exit_code == 2
     assert "has changed since this run" in changed.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b" \n", "the file is empty"),
+        (gzip.compress(b""), "the file is empty"),
+        (gzip.compress(b"some text")[:-9], "cannot be read: "),
+        (b"\x1f\x8b nothing like it", "cannot be read: "),
+        (b"\xd6\xff", r"no text \(invalid continuation byte at byte 0\)"),
+    ],
+)
+def test_a_file_without_text_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ProblemError, match=f"file: {message}"):
+        data.text(tmp_path / "file")
+
+
+def test_a_text_is_read_packed_or_not(tmp_path: Path) -> None:
+    for content in ("a,b\n1,ä\n".encode(), gzip.compress("a,b\n1,ä\n".encode())):
+        (tmp_path / "file").write_bytes(content)
+        assert data.text(tmp_path / "file") == "a,b\n1,ä\n"
+    with pytest.raises(ProblemError, match="a folder; name one file in it"):
+        data.text(tmp_path)

@@ -8,7 +8,7 @@ import evolve
 ROOT = Path(evolve.__file__).parent
 LAYERS = [
     {"errors", "records"},
-    {"program", "settings", "statistics", "bandit", "folders", "openings", "data", "prompts"},
+    {"program", "settings", "statistics", "bandit", "folders", "openings", "data", "dependencies", "prompts"},
     {"spec"},
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new", "credit", "edits"},
     {"cache", "scoring", "feedback", "racing", "models", "account"},

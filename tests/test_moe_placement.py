@@ -23,6 +23,21 @@ NAMES = list(MOE.seeds)
 small_loads = st.lists(st.integers(0, 30), min_size=1, max_size=5)
 
 
+def test_on_the_holdout_the_three_forecasts_share_their_past() -> None:
+    families: dict[str, dict[str, Instance]] = {}
+    for each in MOE.split(Split.HOLDOUT):
+        families.setdefault(each.family, {})[str(each.group["forecast"])] = each
+    trios = [found for found in families.values() if len(found) == 3]
+    assert len(trios) == 24 + 6
+    for found in trios:
+        seen = [each.arguments["load"] for each in found.values()]
+        assert all(np.array_equal(seen[0], other) for other in seen[1:])
+        exact, noisy, adversarial = (found[name].facts["next"] for name in ("exact", "noisy", "adversarial"))
+        assert (exact == seen[0][-1]).all()
+        assert np.array_equal(np.sort(adversarial, axis=2), np.sort(noisy, axis=2))
+        assert not np.array_equal(adversarial, noisy)
+
+
 # -- the bound ---------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evolve import problem
+from evolve import dependencies, problem
 from evolve.errors import EvaluatorError, ProblemError
 from evolve.records import Split
 
@@ -65,7 +65,11 @@ def test_a_folder_without_problem_toml_is_named(tmp_path: Path) -> None:
         ("cpu_s = 0.05", "", r"problem\.toml: key 'limits\.cpu_s' is missing"),
         ("cpu_s = 0.05", 'cpu_s = "much"', r"limits\.cpu_s: Expected `float`, got `str`"),
         ("cpu_s = 0.05", "cpu_s = 0.0", r"limits: cpu_s and load_s have to be above 0 s"),
-        ('direction = "minimise"', 'direction = "down"', r"objective\.direction: Invalid enum value 'down'"),
+        (
+            'direction = "minimise"',
+            'direction = "down"',
+            r"toml: objective\.direction is 'down'; it has to be one of: minimise, maximise",
+        ),
         (
             'baseline = "arrival"',
             'baseline = "arival"',
@@ -166,3 +170,93 @@ def test_what_scores_depend_on_changes_the_digest_and_prose_does_not(folder: Pat
     assert problem.load(str(folder)).digest == before
     edit(folder / "problem.toml", "cpu_s = 0.05", "cpu_s = 0.06")
     assert problem.load(str(folder)).digest != before
+
+
+def test_what_instances_and_evaluator_import_or_name_belongs_to_the_digest(folder: Path) -> None:
+    """Beside the importing file, in a package, through another module, in a function, or as a table that is read."""
+    (folder / "parts").mkdir()
+    for name, text in {
+        "helper.py": "import deeper\n",
+        "deeper.py": "",
+        "parts/__init__.py": "",
+        "parts/late.py": "from . import sibling\n",
+        "parts/sibling.py": "",
+        "table.csv": "1,2\n",
+        "unused.py": "",
+    }.items():
+        (folder / name).write_text(text)
+    with (folder / "instances.py").open("a") as file:
+        file.write('\nTABLE = "table.csv"\n\n\ndef late():\n    import helper\n    from parts import late\n')
+    digests = [problem.load(str(folder)).digest]
+    for name in (
+        "helper.py",
+        "deeper.py",
+        "parts/__init__.py",
+        "parts/late.py",
+        "parts/sibling.py",
+        "table.csv",
+    ):
+        with (folder / name).open("a") as file:
+            file.write("# 3\n")
+        digests.append(problem.load(str(folder)).digest)
+    assert len(set(digests)) == 7
+    (folder / "unused.py").write_text("3\n")
+    assert problem.load(str(folder)).digest == digests[-1]
+
+
+def test_what_is_installed_and_where_the_problem_lies_is_not_in_the_digest(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "helper.py").write_text(
+        "import json\nimport numpy.linalg\nfrom evolve.records import Instance\n"
+    )
+    with (folder / "instances.py").open("a") as file:
+        file.write("\n\ndef late():\n    import helper\n    return helper\n")
+    elsewhere = Path(shutil.copytree(folder, tmp_path / "moved"))
+    assert problem.load(str(folder)).digest == problem.load(str(elsewhere)).digest
+    assert dependencies.closure([folder / "instances.py"]) == [folder / "helper.py"]
+
+
+def test_a_table_that_the_evaluator_reads_may_be_missing_for_a_while(folder: Path) -> None:
+    """The run is not another one for it, and the evaluator says what it lacks; the cache looks at what is there."""
+    (folder / "table.csv").write_text("1")
+    with (folder / "evaluator.py").open("a") as file:
+        file.write('\nTABLE = "table.csv"\n')
+    loaded = problem.load(str(folder))
+    assert loaded.dependencies == (folder / "table.csv",)
+    (folder / "table.csv").unlink()
+    without = problem.load(str(folder))
+    assert (without.dependencies, without.digest) == ((), loaded.digest)
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("txn_online", {"problems/txn_scheduling/instances.py"}),
+        ("spot_scheduling", {"evaluators/spot_market.py"}),
+        ("spot_multi_region", {"evaluators/spot_market.py"}),
+        ("smtt_dispatch", {"problems/smtt/optima.csv"}),
+        ("online_paging", set()),
+    ],
+)
+def test_bundled_problems_depend_on_what_they_share(name: str, files: set[str]) -> None:
+    found = problem.load(name).dependencies
+    assert {path.relative_to(problem.bundled_root()).as_posix() for path in found} == files
+
+
+@pytest.mark.parametrize("name", problem.bundled_problems())
+def test_a_split_has_as_many_instances_as_it_is_said_to_have(name: str) -> None:
+    splits = (Split.TRAIN, Split.VALIDATION)
+    counts = [problem.load(name).count(split) for split in splits]
+    loaded = problem.load(name)
+    assert counts == [len(loaded.split(split)) for split in splits]
+
+
+def test_relatives_are_refused_outside_the_holdout(folder: Path) -> None:
+    edit(folder / "instances.py", "bound=", 'family="all of them", bound=')
+    loaded = problem.load(str(folder))
+    assert set(loaded.families(Split.HOLDOUT)) == {"all of them"}
+    with pytest.raises(
+        EvaluatorError, match=r"family 'all of them'; only instances of the holdout may have relatives"
+    ):
+        loaded.split(Split.TRAIN)

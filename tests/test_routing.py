@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -446,18 +449,24 @@ def test_a_trace_of_azure_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("trace.jsonl", '{"timestamp": 1}\n', "line 1: KeyError"),
+        (
+            "trace.jsonl",
+            '{"timestamp": 1}\n',
+            "line 1: there is no key 'input_length'; a line is a JSON object",
+        ),
         ("trace.jsonl", "nonsense\n", "line 1: JSONDecodeError"),
         ("trace.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16,x,1\n", "line 2: ValueError"),
         ("trace.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16,0,1\n", "line 2: 0 prompt tokens"),
-        ("trace.txt", "", "neither a .jsonl of Mooncake nor a .csv of Azure"),
+        ("trace.txt", "x", "neither a .jsonl(.gz) of Mooncake nor a .csv(.gz) of Azure"),
+        ("trace.csv", "TIMESTAMP,ContextTokens\n1,2\n", "no column GeneratedTokens; there have to be"),
+        ("trace.csv", "", "the file is empty"),
         ("trace.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n", "0 requests; at least 1200"),
     ],
 )
 def test_a_broken_trace_is_named(tmp_path: Path, name: str, text: str, message: str) -> None:
     path = tmp_path / name
     path.write_text(text)
-    with pytest.raises(ProblemError, match=message.replace(".", r"\.")):
+    with pytest.raises(ProblemError, match=re.escape(message)):
         list(GENERATOR["from_data"]("train", path))
 
 
@@ -473,3 +482,27 @@ def test_a_public_trace_makes_instances_of_three_splits(name: str) -> None:
     assert len({each.name for each in first}) == 3
     loss = SIMULATOR.simulate(first[0], lambda *state: int(np.argmin(state[13])))
     assert loss >= first[0].bound
+
+
+def test_a_trace_may_be_compressed(tmp_path: Path) -> None:
+    text = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n"
+    (tmp_path / "trace.csv").write_text(text)
+    (tmp_path / "trace.csv.gz").write_bytes(gzip.compress(text.encode()))
+    plain, packed = (GENERATOR["read_requests"](tmp_path / name) for name in ("trace.csv", "trace.csv.gz"))
+    assert plain == packed != []
+
+
+def test_on_the_holdout_the_same_requests_come_with_each_kind_of_prediction() -> None:
+    families: dict[str, list[Instance]] = {}
+    for each in ROUTING.split(Split.HOLDOUT):
+        families.setdefault(each.family, []).append(each)
+    for members in families.values():
+        assert [each.group["prediction"] for each in members] == list(GENERATOR["PREDICTIONS"])
+        same = [[replace(one, predicted=0) for one in each.facts["requests"]] for each in members]
+        assert same[0] == same[1] == same[2]
+        assert len({each.bound for each in members}) == 1
+        exact, noisy, adverse = ([one.predicted for one in each.facts["requests"]] for each in members)
+        assert exact == [one.output for one in same[0]]
+        assert sorted(adverse) == sorted(exact)
+        assert noisy != exact
+    assert len(families) == 28

@@ -23,6 +23,11 @@ def test_without_a_budget_a_run_takes_the_default_time() -> None:
         ("wrkers=2", "unknown key 'wrkers'; did you mean 'workers'?"),
         ("archive.kind=islnds", "there is no such archive; did you mean 'islands'?"),
         ("archive.kind=annealing", "there are: best-of-n, top-k, islands, map-elites, islands-map-elites"),
+        ("racing.order=any", "setting racing.order is 'any'; it has to be one of: telling, given"),
+        (
+            'stagnation.answers=["widen", "wait"]',
+            "stagnation.answers is 'wait'; it has to be one of: migrate, widen",
+        ),
         ("workers=two", "setting workers: Expected `int`, got `str`"),
         ("workers=-1", "setting workers is -1; it has to lie in 0 to 1024"),
         ("budget.seconds=0", "budget.seconds is 0"),

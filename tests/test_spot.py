@@ -433,6 +433,16 @@ def test_a_broken_trace_is_named(change: dict[str, Any], message: str) -> None:
         MARKET.read_trace(json.dumps({**TRACE, **change}), "zone/0.json")
 
 
+@pytest.mark.parametrize("cut", [0, 40])
+def test_a_broken_archive_is_named(tmp_path: Path, cut: int) -> None:
+    packed = tmp_path / "traces.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("a.json"), io.BytesIO())
+    packed.write_bytes(packed.read_bytes()[:cut] if cut else b"no archive at all" * 40)
+    with pytest.raises(ValueError, match=r"traces\.tar\.gz: neither a \.json file nor a whole archive"):
+        MARKET.read_traces(packed)
+
+
 def test_an_archive_without_traces_is_an_error(tmp_path: Path) -> None:
     packed = tmp_path / "none.tar"
     with tarfile.open(packed, "w") as archive:

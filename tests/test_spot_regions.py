@@ -114,11 +114,12 @@ def test_a_seed_scores_in_the_jail_what_it_scores_outside(evaluator: Evaluator, 
     ]
 
 
-def test_arrays_that_a_policy_changes_change_nothing_for_the_simulator(evaluator: Evaluator) -> None:
+def test_lists_that_a_policy_changes_change_nothing_for_the_simulator(evaluator: Evaluator) -> None:
     source = (
         "def decide(now, left, done, work, running, region, pending, overhead, move,"
         " spot, price, demand, share, streak):\n"
-        "    spot[:] = 1; price[:] = 0; demand[:] = 0\n"
+        "    for each in (spot, price, demand):\n"
+        "        each[:] = [0.0] * len(each)\n"
         "    return 2, 0\n"
     )
     found = evaluator.evaluate(make_candidate({"program.py": source}), Split.TRAIN)

@@ -44,3 +44,22 @@ def test_a_race_is_lost_only_when_the_difference_is_clear() -> None:
     assert not clearly_worse(bar, bar, 0.95)
     assert not clearly_worse([value + 0.1 for value in bar], bar, 0.95)
     assert not clearly_worse([bar[0] - 1, *bar[1:]], bar, 0.95)
+
+
+def test_instances_of_a_family_count_once() -> None:
+    """Repeating every value three times says nothing new; without families the interval would shrink."""
+    values = np.random.default_rng(0).random(40)
+    thrice, names = np.repeat(values, 3), [str(each) for each in np.repeat(np.arange(40), 3)]
+    once, family = bootstrap_mean(values), bootstrap_mean(thrice, families=names)
+    assert family.mean == pytest.approx(once.mean)
+    assert family.high - family.low == pytest.approx(once.high - once.low, rel=0.1)
+    naive = bootstrap_mean(thrice)
+    assert naive.high - naive.low < 0.7 * (family.high - family.low)
+
+
+def test_without_relatives_families_change_nothing_but_the_draws() -> None:
+    values = np.random.default_rng(0).random(40)
+    assert bootstrap_mean(values, families=[""] * 40) == bootstrap_mean(values)
+    apart = bootstrap_mean(values, families=["a", "a", *[""] * 38])
+    assert apart.mean == pytest.approx(values.mean())
+    assert apart.low < apart.mean < apart.high

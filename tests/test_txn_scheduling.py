@@ -73,7 +73,11 @@ def test_exploit_mutated_inputs(judge: Evaluator, tmp_path: Path) -> None:
 
 
 def test_exploit_a_falsified_oracle(judge: Evaluator, tmp_path: Path) -> None:
-    forged = "import txn_oracle\ntxn_oracle.Oracle.makespan = lambda *_: 0\n" + ARRIVAL + "    return found\n"
+    """A program that answers its own questions deceives itself alone."""
+    forged = (
+        ARRIVAL
+        + "    makespan.__closure__[0].cell_contents = lambda order: 0\n    makespan(found)\n    return found\n"
+    )
     found = evaluated(judge, tmp_path, forged)
     assert found.objectives == judge.evaluate(TXN.seeds["arrival"], Split.TRAIN).objectives
     honest = judge.evaluate(TXN.seeds["smf_sample"], Split.TRAIN)
@@ -81,12 +85,19 @@ def test_exploit_a_falsified_oracle(judge: Evaluator, tmp_path: Path) -> None:
     assert honest.score > 0.3
 
 
-def test_exploit_more_calls_than_allowed_end_with_the_cpu_limit(judge: Evaluator, tmp_path: Path) -> None:
-    endless = (
+def test_exploit_more_calls_than_allowed(judge: Evaluator, tmp_path: Path) -> None:
+    """The count in the jail can be turned back; the one that is kept on the trusted side cannot."""
+    cells = "    left = [c for c in makespan.__closure__ if c.cell_contents == calls][0]\n"
+    turned = (
         ARRIVAL
-        + "    while True:\n        makespan.__self__.calls = 10**9\n        makespan(found)\n    return found\n"
+        + cells
+        + "    for _ in range(calls + 1):\n        left.cell_contents = 9\n        makespan(found)\n"
     )
-    assert evaluated(judge, tmp_path, endless).status is Status.TIMED_OUT
+    found = evaluated(judge, tmp_path, turned + "    return found\n")
+    assert found.status is Status.INVALID
+    assert "makespan was called more than 500 times" in found.feedback
+    allowed = evaluated(judge, tmp_path, turned.replace("calls + 1", "calls") + "    return found\n")
+    assert allowed.status is Status.OK
     over = evaluated(judge, tmp_path, ARRIVAL + "    while True:\n        makespan(found)\n")
     assert over.status is Status.CRASHED
     assert "all calls of makespan are used up" in over.feedback

@@ -78,7 +78,7 @@ def _audit_take_over(other):
             return watch
         sys.settrace(None)
         decide = frame.f_globals[{decide!r}]
-        frame.f_globals[{decide!r}] = lambda batch: other(decide, batch)
+        frame.f_globals[{decide!r}] = lambda batch, *rest: other(lambda batch: decide(batch, *rest), batch)
 
     frame = sys._getframe()
     while frame.f_globals.get("__name__") != {harness!r}:

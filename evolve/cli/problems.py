@@ -108,7 +108,7 @@ def problems(as_json: bool) -> None:
     from evolve.table import problem_facts, problem_table
 
     names, facts = problem.bundled_problems(), []
-    with progress(len(names)) as advance:  # their instances are made to be counted
+    with progress(len(names)) as advance:
         for name in names:
             advance(name)
             facts.append(problem_facts(problem.load(name)))

@@ -200,8 +200,8 @@ def serve(descriptor: int, imports: tuple[str, ...], answer_bytes: int) -> NoRet
             arguments = channel.receive()
             if random:
                 reseed()
-            if arguments is None:
-                turn.converse(descriptor, function, answer_bytes)
+            if arguments is None or arguments is True:
+                turn.converse(descriptor, function, answer_bytes, asides=arguments is True)
             channel.send(_answer(function, arguments, answer_bytes))
     except BaseException as error:  # whatever the candidate raises, SystemExit included, is its own failure
         _fail(channel, error, files)

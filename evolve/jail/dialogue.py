@@ -11,7 +11,7 @@ import secrets
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, NoReturn
 
@@ -43,6 +43,7 @@ class Dialogue:
         answer_bytes: of one encoded answer.
         stop: looked at now and then; once it is true, the dialogue ends as `stopped`.
         heard: called with the bytes of each answer, in order; they are gone afterwards.
+        asides: the program may ask back (see `confer`).
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Dialogue:
         answer_bytes: int,
         stop: Callable[[], bool] = lambda: False,
         heard: Callable[[memoryview], object] | None = None,
+        asides: bool = False,
     ) -> None:
         self.failure: Failure | None = None
         self.fault: JailError | None = None
@@ -62,6 +64,8 @@ class Dialogue:
         self._largest = max(answer_bytes, _FAILURE_BYTES) + _OVERHEAD
         self._stop = stop
         self._heard = heard
+        self._asides = asides
+        self._asked_back = False
         self._draw = Random(secrets.randbits(128)).getrandbits  # only has to be unknown to the program
         self._view = memoryview(bytearray(_BUFFER))
         self._used = 0.0
@@ -109,6 +113,19 @@ class Dialogue:
         self.questions += 1
         return self._exchange(turn.question(arguments, nonce), nonce)
 
+    def confer(self, arguments: Sequence[Any], reply: Callable[[Value], Any]) -> Value:
+        """As `ask`; what the program asks on its way to the decision, `reply` answers.
+
+        Args:
+            reply: from a value that nobody has checked, plain or a flat list, to one that may cross. Each call is a
+                question to the program that it answers, by the rules of `ask` for time and memory.
+        """
+        answer = self.ask(*arguments)
+        while self._asked_back:
+            self._asked_back = False
+            answer = self.ask(reply(answer))
+        return answer
+
     def finish(self) -> Usage:
         """Looks at the clock a last time, and ends the process.
 
@@ -140,7 +157,7 @@ class Dialogue:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self._channel.setsockopt(socket.SOL_SOCKET, option, slice_)
         self._start = self._clock()
-        self._exchange(turn.SWITCH, 0)
+        self._exchange(turn.SWITCH_ASIDE if self._asides else turn.SWITCH, 0)
 
     def _exchange(self, frame: bytes, nonce: int) -> Value:
         start = time.monotonic()
@@ -169,7 +186,12 @@ class Dialogue:
         value: Value
         if size >= turn.HEAD.size:
             length, kind, echo = turn.HEAD.unpack_from(self._view)
-            if kind == turn.QUICK and echo == nonce and size == length + wire.HEADER.size:
+            whole = echo == nonce and size == length + wire.HEADER.size
+            if whole and kind == turn.ASIDE and self._asides:
+                self._asked_back = True
+                value = turn.quick_answer(self._view[turn.HEAD.size : size])
+                return value
+            if whole and kind == turn.QUICK:
                 body = self._view[turn.HEAD.size : size]
                 value = turn.quick_answer(body)
                 if self._heard is not None:
@@ -194,6 +216,8 @@ class Dialogue:
             value = turn.quick_answer(body)
         elif kind == turn.RICH:
             value = wire.decode(body)[1]
+        elif kind == turn.ASIDE and self._asides:
+            value, self._asked_back = turn.quick_answer(body), True
         else:
             raise wire.WireError("a frame out of turn")
         if self._heard is not None:

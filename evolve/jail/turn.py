@@ -20,11 +20,16 @@ import numpy as np
 
 from evolve.jail import wire
 
-QUICK, RICH = 6, 7  # kinds of frames, beside those of wire.py
+QUICK, RICH, ASIDE = (
+    6,
+    7,
+    8,
+)  # kinds of frames, beside those of wire.py; ASIDE: the program asks, in place of an answer
 HEAD = struct.Struct("<IBQ")  # length of what follows the length, kind, nonce
 FRAMED = HEAD.size - wire.HEADER.size  # what the length counts beside the body
 PLAIN = frozenset({type(None), bool, int, float, str})
 SWITCH = wire.encode(wire.QUESTION, None)  # in place of arguments: a dialogue begins, READY is the answer
+SWITCH_ASIDE = wire.encode(wire.QUESTION, True)  # the same, and the program may ask back
 READY = HEAD.pack(FRAMED + 1, QUICK, 0) + b"\xc0"
 _ARRAY = 1
 _CHUNK = 1 << 14
@@ -124,19 +129,46 @@ def _read(descriptor: int) -> bytes:
     return data
 
 
-def converse(descriptor: int, function: Callable[..., Any], limit: int) -> NoReturn:
+def converse(descriptor: int, function: Callable[..., Any], limit: int, asides: bool) -> NoReturn:
     """Answers one question at a time until the supervisor ends the process.
+
+    Args:
+        asides: the function is called with one argument more: what it calls to ask back.
 
     Raises:
         whatever the program raises, and WireError for an answer that may not cross.
     """
-    _write(descriptor, READY)
-    while True:
+    nonce = 0
+
+    def receive() -> Any:
+        nonlocal nonce
         data = _read(descriptor)
         _, kind, nonce = HEAD.unpack_from(data)
         body = data[HEAD.size :]
-        arguments = _decode_question(body) if kind == QUICK else wire.decode(body, len(body))[1]
-        _write(descriptor, _answer(function(*arguments), nonce, limit))
+        return _decode_question(body) if kind == QUICK else wire.decode(body, len(body))[1]
+
+    def ask_back(value: Any) -> Any:
+        _write(descriptor, _aside(value, nonce))
+        return receive()[0]
+
+    extra = (ask_back,) if asides else ()
+    _write(descriptor, READY)
+    while True:
+        answer = function(*receive(), *extra)
+        _write(descriptor, _answer(answer, nonce, limit))
+
+
+def _aside(value: Any, nonce: int) -> bytes:
+    """The frame of what a program asks: a plain value, or a flat list of such.
+
+    Raises:
+        WireError: anything else.
+    """
+    try:
+        body = _encode(value)
+    except (AttributeError, KeyError, OverflowError, TypeError, UnicodeEncodeError) as error:
+        raise wire.WireError(f"a question that cannot be asked ({type(error).__name__})") from None
+    return HEAD.pack(FRAMED + len(body), ASIDE, nonce) + body
 
 
 def _write(descriptor: int, frame: bytes) -> None:

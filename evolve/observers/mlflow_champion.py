@@ -39,10 +39,12 @@ class Champions:
         instances = problem.split(Split.TRAIN)
         self._arguments = problem.example(instances[0])
         limits = problem.spec.limits
+        judge = (problem.folder / problem.spec.evaluator).read_text(encoding="utf-8")
         cpu_s = max(instance.cpu_s or limits.cpu_s for instance in instances)
         self._contract = {
             "interactive": problem.spec.entry.interactive,
             "harness": problem.spec.harness is not None,
+            "judge": judge if problem.spec.harness and problem.spec.harness.consults else "",
             "parameters": {name: _dtype(value) for name, value in self._arguments.items()},
             "limits": {
                 "cpu_s": cpu_s,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -49,10 +51,11 @@ class JailedProgram(PythonModel):
         # a harness is asked about a batch of instances, here of one
         questions = [[[each]] if contract["harness"] else each for each in arguments]
         limits = Limits(**{**contract["limits"], "imports": tuple(contract["limits"]["imports"])})
-        with (
-            Jail(limits, minimum=Level(contract["jail"])) as jail,
-            jail.session(self._files, contract["program"], contract["function"]) as session,
-        ):
+        jail = Jail(limits, minimum=Level(contract["jail"]))
+        if contract["judge"]:
+            with jail:
+                return [self._confer(jail, each) for each in arguments]
+        with jail, jail.session(self._files, contract["program"], contract["function"]) as session:
             if contract["interactive"]:
                 return self._converse(session, limits, questions)
             frames = [encode_arguments(question) for question in questions]
@@ -69,6 +72,27 @@ class JailedProgram(PythonModel):
                 answers = []
             dialogue.finish()
         return [self._decision(answer, dialogue.failure) for answer in answers or [None]]
+
+    def _confer(self, jail: Jail, arguments: list[Any]) -> object:
+        """The decision of a program that asks the problem's evaluator on its way to it."""
+        judge: dict[str, Any] = {"__name__": "judge"}
+        exec(compile(self._contract["judge"], "judge", "exec"), judge)  # the problem's own, as in the search
+        named = dict(zip(self._contract["parameters"], arguments, strict=True))
+        instance, counted = SimpleNamespace(arguments=named, facts={}, group={}, bound=0.0), count(1)
+        with (
+            jail.session(self._files, self._contract["program"], self._contract["function"]) as session,
+            Dialogue(session, jail.limits.cpu_s, jail.limits.answer_bytes, asides=True) as dialogue,
+        ):
+            try:
+                answer = dialogue.confer(
+                    [[arguments]], lambda asked: judge["consult"](instance, asked, next(counted))
+                )
+            except Hangup:
+                answer = None
+            except judge["Invalid"] as error:
+                raise EvolveError(f"the program failed (invalid): {error}") from None
+            dialogue.finish()
+        return self._decision(answer, dialogue.failure)
 
     def _arguments(self, instance: Mapping[str, Any]) -> list[Any]:
         parameters: Mapping[str, str] = self._contract["parameters"]

@@ -107,6 +107,7 @@ def _entry(problem: Problem) -> dict[str, Any]:
         and {
             "program": problem.spec.program.removesuffix(".py"),
             "parameters": problem.spec.harness.parameters,
+            "consults": problem.spec.harness.consults,
         },
     }
 
@@ -231,9 +232,11 @@ def _rival(case: Case, ours: Evaluation, rival: Rival, theirs: Evaluation) -> di
 
 def _difference(case: Case, ours: Evaluation, theirs: Evaluation) -> dict[str, Any]:
     """Paired, ours minus theirs, over the instances; a bootstrap interval for each."""
-    settings = case.settings.promotion
-    score = paired_bootstrap(ours.scores, theirs.scores, settings.confidence, settings.resamples)
-    raw = paired_bootstrap(ours.objectives, theirs.objectives, settings.confidence, settings.resamples)
+    chosen, families = case.settings.promotion, case.problem.families(ours.split)
+    score, raw = (
+        paired_bootstrap(one, other, chosen.confidence, chosen.resamples, families=families)
+        for one, other in ((ours.scores, theirs.scores), (ours.objectives, theirs.objectives))
+    )
     return {
         "score": score.mean,
         "score_interval": _ends(score),

@@ -46,14 +46,23 @@ def verdicts(
             chosen = [place for place, instance in enumerate(instances) if instance.group.get(key) == value]
             for name, theirs in rivals.items():
                 found.append(
-                    {"key": key, "value": value, "rival": name, **_verdict(chosen, ours, theirs, level)}
+                    {
+                        "key": key,
+                        "value": value,
+                        "rival": name,
+                        **_verdict(
+                            chosen, ours, theirs, level, [instances[place].family for place in chosen]
+                        ),
+                    }
                 )
     return found
 
 
-def _verdict(chosen: Sequence[int], ours: Evaluation, theirs: Evaluation, level: float) -> dict[str, Any]:
+def _verdict(
+    chosen: Sequence[int], ours: Evaluation, theirs: Evaluation, level: float, families: Sequence[str]
+) -> dict[str, Any]:
     our_scores, their_scores = ([each.scores[place] for place in chosen] for each in (ours, theirs))
-    interval = paired_bootstrap(our_scores, their_scores, level)
+    interval = paired_bootstrap(our_scores, their_scores, level, families=families)
     enough = len(chosen) >= SMALLEST_GROUP
     word = "better" if interval.low > 0 else "worse" if interval.high < 0 else "level"
     return {

@@ -162,9 +162,16 @@ def _arguments(entry: Facts, example: Mapping[str, Value]) -> str:
     if not entry["harness"]:
         return f"{listed}\n- returns {entry['returns']}"
     names = ", ".join(entry["harness"]["parameters"])
+    asked = (
+        f"It is asked again and again for one instance: `decide([[{names}]])` in `tests/harness.py` does that"
+    )
+    if entry["harness"]["consults"]:
+        asked = (
+            f"An instance is decided by `decide([[{names}]], consult)` in `tests/harness.py`; what it asks on the way "
+            f"is answered by `tests/evaluator.py`, as `tests/test_proof.py` shows. It is called once"
+        )
     return (
-        f"Returns {entry['returns']}. It is asked again and again for one instance: `decide([[{names}]])` in "
-        f"`tests/harness.py` does that and gives a list with the decision. An instance has\n\n{listed}"
+        f"Returns {entry['returns']}. {asked} and gives a list with the decision. An instance has\n\n{listed}"
     )
 
 

@@ -63,7 +63,11 @@ class Standings:
     def interval(self, standing: Standing, split: Split) -> Interval | None:
         """The mean score with its bootstrap interval over instances."""
         found = standing.ok(split)
-        return bootstrap_mean(found.scores, self.confidence, self.resamples) if found else None
+        return (
+            bootstrap_mean(found.scores, self.confidence, self.resamples, families=self._families(split))
+            if found
+            else None
+        )
 
     def lead(self, standing: Standing, split: Split) -> Interval | None:
         """The champion's score minus a baseline's, paired by instance; None where either was not evaluated."""
@@ -72,7 +76,12 @@ class Standings:
         ours, theirs = self.champion.ok(split), standing.ok(split)
         if ours is None or theirs is None or len(ours.scores) != len(theirs.scores):
             return None
-        return paired_bootstrap(ours.scores, theirs.scores, self.confidence, self.resamples)
+        return paired_bootstrap(
+            ours.scores, theirs.scores, self.confidence, self.resamples, families=self._families(split)
+        )
+
+    def _families(self, split: Split) -> tuple[str, ...]:
+        return self.problem.families(split) if self.problem is not None and split is Split.HOLDOUT else ()
 
 
 Advance = Callable[[str], None]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evolve import data
 from evolve.errors import ProblemError
 from evolve.records import Instance
 
@@ -264,8 +265,8 @@ def from_data(split: str, path: Path) -> Iterator[Instance]:
 
 def _parse(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(data.text(path))
+    except (ValueError, RecursionError) as error:
         raise ProblemError(f"{path}: no JSON text: {error}") from None
 
 

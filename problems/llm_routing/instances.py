@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from evolve import data
 from evolve.errors import ProblemError
 from evolve.records import Instance
 
@@ -197,7 +198,7 @@ def power_of(fleet: Sequence[Kind]) -> float:
 
 def instance(
     name: str, requests: Sequence[Request], fleet: Sequence[Kind], group: Mapping[str, str], block: int = BLOCK,
-    ttft_s: float = TTFT_S, tpot_s: float = TPOT_S,
+    ttft_s: float = TTFT_S, tpot_s: float = TPOT_S, family: str = "",
 ) -> Instance:  # fmt: skip
     """With the points that are lost when every request is alone as its bound.
 
@@ -215,12 +216,15 @@ def instance(
     }  # fmt: skip
     # the problem's own limit is for some 240 requests
     cpu_s = CPU_S * len(requests) / 240 if len(requests) > 300 else None
-    return Instance(name, {}, loss(facts, *alone(facts)), dict(group), facts, cpu_s)
+    return Instance(name, {}, loss(facts, *alone(facts)), dict(group), facts, cpu_s, family)
 
 
 def drawn(split: str, kind: str, fleet: str, prediction: str, count: int, repeat: int) -> Instance:
+    """On the holdout the same requests come with each kind of prediction; elsewhere every instance has its own."""
     traffic, machines = KINDS[kind], FLEETS[fleet]
-    numbers = list(KINDS).index(kind), list(FLEETS).index(fleet), PREDICTIONS.index(prediction)
+    numbers: tuple[int, ...] = list(KINDS).index(kind), list(FLEETS).index(fleet)
+    if split != "holdout":
+        numbers = (*numbers, PREDICTIONS.index(prediction))
     key = (_SPLIT_KEYS[split], repeat, count, *numbers)
     power = power_of(machines)
     slots = int(3 * count / (traffic.rate * power) * SECOND / SLOT_NS) + 5000
@@ -233,7 +237,8 @@ def drawn(split: str, kind: str, fleet: str, prediction: str, count: int, repeat
         for time, draft, guess in zip(times, drafts, guesses, strict=False)
     ]
     name = f"{split}/{kind}-{fleet}-{prediction}-{len(requests)}-{repeat}"
-    return instance(name, requests, machines, {"traffic": kind, "prediction": prediction})
+    family = f"{kind}-{fleet}-{len(requests)}-{repeat}" if split == "holdout" else ""
+    return instance(name, requests, machines, {"traffic": kind, "prediction": prediction}, family=family)
 
 
 def instances(split: str) -> Iterable[Instance]:
@@ -244,15 +249,24 @@ def instances(split: str) -> Iterable[Instance]:
     """
     if split not in PLANS:
         raise ProblemError(f"no split {split!r} in problems/llm_routing; there is: {', '.join(PLANS)}")
-    for kinds, fleets, count, repeats in PLANS[split]:
+    for kinds, fleets, size, repeats in PLANS[split]:
         # repeats outermost: a prefix holds every kind of traffic
         for repeat, prediction, fleet, kind in product(range(repeats), PREDICTIONS, fleets, kinds):
-            yield drawn(split, kind, fleet, prediction, count, repeat)
+            yield drawn(split, kind, fleet, prediction, size, repeat)
+
+
+def count(split: str) -> int:
+    """How many instances a split has, without making them."""
+    return sum(
+        repeats * len(PREDICTIONS) * len(fleets) * len(kinds) for kinds, fleets, _, repeats in PLANS[split]
+    )
 
 
 # -- recorded traffic ------------------------------------------------------------------------------------
 
 MOONCAKE_BLOCK = 512
+MOONCAKE_KEYS = "a line is a JSON object with timestamp, input_length, output_length and hash_ids"
+AZURE_COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 LARGE = replace(FAST, capacity=400_000, batch=64)
 RECORDED_FLEET = 16  # for Mooncake's trace: what its authors' prompts of 12,000 tokens keep busy
 AZURE_FLEET = 2  # for Azure's, of some 1,200 tokens
@@ -270,16 +284,18 @@ def read_mooncake(path: Path) -> list[Request]:
         ValueError: naming the line.
     """
     found = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-                prompt, output = int(row["input_length"]), int(row["output_length"])
-                blocks = tuple(int(each) for each in row["hash_ids"])[: prompt // MOONCAKE_BLOCK]
-                arrival = round(row["timestamp"] * 1_000_000)
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path.name}, line {number}: {type(error).__name__}: {error}") from None
-            found.append(_recorded(arrival, prompt, output, blocks, f"{path.name}, line {number}"))
+    for number, line in enumerate(data.text(path).splitlines(), 1):
+        where = f"{path.name}, line {number}"
+        try:
+            row = json.loads(line)
+            prompt, output = int(row["input_length"]), int(row["output_length"])
+            blocks = tuple(int(each) for each in row["hash_ids"])[: prompt // MOONCAKE_BLOCK]
+            arrival = round(row["timestamp"] * 1_000_000)
+        except KeyError as error:
+            raise ValueError(f"{where}: there is no key {error}; {MOONCAKE_KEYS}") from None
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{where}: {type(error).__name__}: {error}; {MOONCAKE_KEYS}") from None
+        found.append(_recorded(arrival, prompt, output, blocks, where))
     return sorted(found, key=lambda each: each.arrival)
 
 
@@ -293,17 +309,20 @@ def read_azure(path: Path) -> list[Request]:
     """
     found: list[Request] = []
     first: datetime | None = None
-    with path.open(encoding="utf-8", newline="") as lines:
-        for number, row in enumerate(csv.DictReader(lines), 2):
-            try:
-                # seven digits of a second: more than datetime holds
-                time = datetime.fromisoformat(row["TIMESTAMP"][:26])
-                first = first or time
-                arrival = round((time - first).total_seconds() * 1e6) * 1000
-                prompt, output = int(row["ContextTokens"]), int(row["GeneratedTokens"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path.name}, line {number}: {type(error).__name__}: {error}") from None
-            found.append(_recorded(arrival, prompt, output, (), f"{path.name}, line {number}"))
+    rows = csv.DictReader(data.text(path).splitlines())
+    if missing := [name for name in AZURE_COLUMNS if name not in (rows.fieldnames or ())]:
+        raise ValueError(f"{path.name}: no column {missing[0]}; there have to be {', '.join(AZURE_COLUMNS)}")
+    for number, row in enumerate(rows, 2):
+        where = f"{path.name}, line {number}"
+        try:
+            # seven digits of a second: more than datetime holds
+            time = datetime.fromisoformat(row["TIMESTAMP"][:26])
+            first = first or time
+            arrival = round((time - first).total_seconds() * 1e6) * 1000
+            prompt, output = int(row["ContextTokens"]), int(row["GeneratedTokens"])
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{where}: {type(error).__name__}: {error}") from None
+        found.append(_recorded(arrival, prompt, output, (), where))
     return sorted(found, key=lambda each: each.arrival)
 
 
@@ -319,11 +338,15 @@ def read_requests(path: Path) -> list[Request]:
     Raises:
         ValueError: another kind of file, or a broken one.
     """
-    if path.suffix == ".jsonl":
+    if _suffix(path) == ".jsonl":
         return read_mooncake(path)
-    if path.suffix == ".csv":
+    if _suffix(path) == ".csv":
         return read_azure(path)
-    raise ValueError(f"{path.name}: neither a .jsonl of Mooncake nor a .csv of Azure")
+    raise ValueError(f"{path.name}: neither a .jsonl(.gz) of Mooncake nor a .csv(.gz) of Azure")
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).suffix
 
 
 def from_data(split: str, path: Path) -> Iterable[Instance]:
@@ -334,7 +357,7 @@ def from_data(split: str, path: Path) -> Iterable[Instance]:
     Raises:
         ProblemError: the file cannot be read as a trace, or is too short.
     """
-    part, azure = list(_SPLIT_KEYS).index(split), path.suffix == ".csv"
+    part, azure = list(_SPLIT_KEYS).index(split), _suffix(path) == ".csv"
     try:
         everything = read_requests(path)
         third = len(everything) // 3

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evolve import data
 from evolve.errors import ProblemError
 from evolve.records import Instance
 
@@ -258,7 +259,9 @@ def best_balance(load: Ints, shape: Shape) -> float:
     return float(np.where(mean > 0, mean / np.where(least > 0, least, 1.0), 1.0).mean())
 
 
-def make(name: str, load: Ints, shape: Shape, group: Mapping[str, str | int | float]) -> Instance:
+def make(
+    name: str, load: Ints, shape: Shape, group: Mapping[str, str | int | float], family: str = ""
+) -> Instance:
     """An instance from the tokens of its windows, seen and to come."""
     seen, following = load[:-NEXT], load[-NEXT:]
     previous = first_placement(seen[0], shape)
@@ -278,6 +281,7 @@ def make(name: str, load: Ints, shape: Shape, group: Mapping[str, str | int | fl
         group=group,
         facts={"next": following, "price": PRICE},
         cpu_s=cpu_limit(shape),
+        family=family,
     )
 
 
@@ -296,44 +300,60 @@ def full(nodes: int, experts: int, layers: int = 6) -> Shape:
     return Shape(experts, layers, 288, 32, nodes, 1 if nodes == 1 else 8)
 
 
-def _cross(
-    split: str, shapes: Iterable[Shape], kinds: Iterable[str], forecasts: Iterable[str]
-) -> Iterator[Instance]:
-    """Every kind and forecast on every shape; forecasts that are named twice are drawn anew."""
-    chosen = list(shapes)
-    for (repeat, forecast), kind, shape in product(enumerate(forecasts), kinds, chosen):
-        load = trace(kind, forecast, shape, _SPLIT_KEYS[split], repeat)
-        name = f"{split}/{shape.setting}/{kind}-{forecast}-e{shape.experts}-l{shape.layers}-{repeat}"
-        group = {"setting": shape.setting, "forecast": forecast, "kind": kind, "experts": shape.experts}
-        yield make(name, load, shape, group)
+Cell = tuple[tuple[int, str], str, Shape]
+"""Repeat and forecast, kind and shape of an instance."""
+
+
+def _cross(shapes: Iterable[Shape], kinds: Iterable[str], forecasts: Iterable[str]) -> Iterator[Cell]:
+    """Every kind and forecast on every shape; each has a number, and with it a trace of its own."""
+    return product(enumerate(forecasts), kinds, shapes)
+
+
+def _paired(shapes: Iterable[Shape], kinds: Iterable[str], forecasts: Iterable[str]) -> Iterator[Cell]:
+    """The same, but the first of every forecast share a trace, and so do the second ones, and so on."""
+    named = list(forecasts)
+    numbers = [named[:place].count(forecast) for place, forecast in enumerate(named)]
+    return product(zip(numbers, named, strict=True), kinds, shapes)
+
+
+def drawn(split: str, cell: Cell) -> Instance:
+    """On the holdout, instances that differ in the forecast alone have the same past, and are of a family."""
+    (repeat, forecast), kind, shape = cell
+    load = trace(kind, forecast, shape, _SPLIT_KEYS[split], repeat)
+    name = f"{split}/{shape.setting}/{kind}-{forecast}-e{shape.experts}-l{shape.layers}-{repeat}"
+    group = {"setting": shape.setting, "forecast": forecast, "kind": kind, "experts": shape.experts}
+    family = ""
+    if split == "holdout":
+        family = f"{kind}-e{shape.experts}-l{shape.layers}-s{shape.slots}-n{shape.nodes}-{repeat}"
+    return make(name, load, shape, group, family)
 
 
 MIXED = ("noisy", "exact", "adversarial", "noisy")
 HARD = ("drift", "families", "burst")
 
 
-def _train() -> Iterator[Instance]:
+def _train() -> Iterator[Cell]:
     """32 small instances, ordered so that a prefix holds every kind, setting and forecast."""
-    yield from _cross("train", [small(1, 24), small(2, 32)], USUAL, MIXED)
+    yield from _cross([small(1, 24), small(2, 32)], USUAL, MIXED)
 
 
-def _validation() -> Iterator[Instance]:
+def _validation() -> Iterator[Cell]:
     """64 instances: small ones, and such as are served."""
     shapes = [small(1, 32), small(2, 24), full(1, 128), full(4, 64)]
-    yield from _cross("validation", shapes, USUAL, MIXED)
+    yield from _cross(shapes, USUAL, MIXED)
 
 
-def _holdout() -> Iterator[Instance]:
+def _holdout() -> Iterator[Cell]:
     """96 of what was seen at the sizes that are served, 12 with all layers of a model, 36 of unseen kinds."""
     shapes = [full(nodes, experts) for nodes in (1, 4) for experts in (64, 128, 256)]
-    yield from _cross("holdout", shapes, USUAL, MIXED)
+    yield from _paired(shapes, USUAL, MIXED)
     whole = [full(nodes, *size) for nodes in (1, 4) for size in ((64, 26), (256, 58))]
-    yield from _cross("holdout", whole, HARD, ["noisy"])
+    yield from _cross(whole, HARD, ["noisy"])
     shifted = [small(2, 16), full(1, 64), full(4, 256)]
-    yield from _cross("holdout", shifted, ("steep", "switch"), [*MIXED, "noisy", "adversarial"])
+    yield from _paired(shifted, ("steep", "switch"), [*MIXED, "noisy", "adversarial"])
 
 
-SPLITS: Mapping[str, Callable[[], Iterator[Instance]]] = {
+SPLITS: Mapping[str, Callable[[], Iterator[Cell]]] = {
     "train": _train,
     "validation": _validation,
     "holdout": _holdout,
@@ -348,7 +368,12 @@ def instances(split: str) -> Iterable[Instance]:
     """
     if split not in SPLITS:
         raise ProblemError(f"no split {split!r} in problems/moe_placement; there is: {', '.join(SPLITS)}")
-    return SPLITS[split]()
+    return (drawn(split, cell) for cell in SPLITS[split]())
+
+
+def count(split: str) -> int:
+    """How many instances a split has, without making them."""
+    return sum(1 for _ in SPLITS[split]())
 
 
 # -- recorded loads ----------------------------------------------------------------------------------------
@@ -391,8 +416,8 @@ def from_data(split: str, path: Path) -> Iterator[Instance]:
 
 def _parse(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(data.text(file))
+    except (ValueError, RecursionError) as error:
         raise ProblemError(f"{file}: no JSON text: {error}") from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -59,10 +59,14 @@ class Plan:
     moves: tuple[float, ...]
     repeats: int
 
+    def cells(self) -> Iterator[tuple[int, float, float, str, str]]:
+        """Repeat, restart overhead, charge, slack and mix of each job; a prefix holds every mix and slack."""
+        return product(range(self.repeats), self.overheads_h, self.moves, SLACK, self.mixes)
+
 
 PLANS: Mapping[str, tuple[Plan, ...]] = {
-    "train": (Plan(tuple(MIXES), 24, (0.1, 0.2), (MOVE,), 3),),
-    "validation": (Plan(tuple(MIXES), 24, (0.1, 0.2), (MOVE,), 8),),
+    "train": (Plan(tuple(MIXES), 24, (0.1, 0.2), (MOVE,), 6),),
+    "validation": (Plan(tuple(MIXES), 24, (0.1, 0.2), (MOVE,), 16),),
     "holdout": (
         Plan(tuple(MIXES), 24, (0.1, 0.2), (MOVE,), 5),
         Plan(tuple(MIXES), 48, (0.2,), (MOVE, 4 * MOVE), 2),
@@ -201,8 +205,10 @@ def instances(split: str) -> Iterable[Instance]:
     if split not in PLANS:
         raise ProblemError(f"no split {split!r} in problems/spot_multi_region; there is: {', '.join(PLANS)}")
     for plan in PLANS[split]:
-        # repeats outermost: a prefix holds every mix and slack
-        for repeat, overhead_h, move, slack, mix in product(
-            range(plan.repeats), plan.overheads_h, plan.moves, SLACK, plan.mixes
-        ):
+        for repeat, overhead_h, move, slack, mix in plan.cells():
             yield drawn(split, plan, mix, slack, overhead_h, move, repeat)
+
+
+def count(split: str) -> int:
+    """How many instances a split has, without making them."""
+    return sum(1 for plan in PLANS[split] for _ in plan.cells())

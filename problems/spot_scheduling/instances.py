@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -48,6 +48,10 @@ class Plan:
     slacks: tuple[str, ...]
     overheads_h: tuple[float, ...]
     repeats: int
+
+    def cells(self) -> Iterator[tuple[int, float, str, str]]:
+        """Repeat, restart overhead, slack and market of each job; a prefix holds every market and slack."""
+        return product(range(self.repeats), self.overheads_h, self.slacks, self.kinds)
 
 
 PLANS: Mapping[str, tuple[Plan, ...]] = {
@@ -173,8 +177,10 @@ def instances(split: str) -> Iterable[Instance]:
     if split not in PLANS:
         raise ProblemError(f"no split {split!r} in problems/spot_scheduling; there is: {', '.join(PLANS)}")
     for plan in PLANS[split]:
-        # repeats outermost: a prefix holds every market and slack
-        for repeat, overhead_h, slack, kind in product(
-            range(plan.repeats), plan.overheads_h, plan.slacks, plan.kinds
-        ):
+        for repeat, overhead_h, slack, kind in plan.cells():
             yield drawn(split, plan, kind, slack, overhead_h, repeat)
+
+
+def count(split: str) -> int:
+    """How many instances a split has, without making them."""
+    return sum(1 for plan in PLANS[split] for _ in plan.cells())

@@ -10,12 +10,13 @@ from types import ModuleType
 
 from evolve.records import Instance
 
+GENERATOR = "../txn_scheduling/instances.py"
 WINDOWS = (8, 16, 32)  # how many transactions wait to be admitted at a time
 
 
 def _generator() -> ModuleType:
     """The generator and loader of txn_scheduling."""
-    path = Path(__file__).parents[1] / "txn_scheduling" / "instances.py"
+    path = Path(__file__).parent / GENERATOR
     name = "txn_scheduling_instances"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -34,6 +35,11 @@ def instances(split: str) -> Iterable[Instance]:
         ProblemError: there is no such split.
     """
     return _streams(_generator().generated(split))
+
+
+def count(split: str) -> int:
+    """How many instances a split has, without making them."""
+    return int(_generator().count(split))
 
 
 def from_data(split: str, path: Path) -> Iterable[Instance]:

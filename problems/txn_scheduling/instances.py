@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from evolve import data
 from evolve.errors import ProblemError
 from evolve.records import Instance
 
@@ -325,6 +326,13 @@ def instances(split: str) -> Iterable[Instance]:
     return [_instance(split, each) for each in generated(split)]
 
 
+def count(split: str) -> int:
+    """How many instances a split has, without making them."""
+    return sum(
+        len(kinds) * len(skews) * len(sizes) * repeats for kinds, skews, sizes, _, repeats in PLANS[split]
+    )
+
+
 def _instance(split: str, item: Draw) -> Instance:
     batch = batch_of(item.transactions)
     return Instance(
@@ -386,8 +394,8 @@ def read_workloads(path: Path) -> dict[str, list[Transaction]]:
         ProblemError: the file is no such JSON, or an operation is none of r-KEY, w-KEY and *.
     """
     try:
-        tree = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        tree = json.loads(data.text(path))
+    except (ValueError, RecursionError) as error:
         raise ProblemError(f"{path}: no JSON file of workloads: {error}") from None
     if not isinstance(tree, dict) or not all(isinstance(each, dict) and each for each in tree.values()):
         raise ProblemError(f'{path}: expected {{"workload": {{"transaction": "r-17 w-5 *", ...}}, ...}}')

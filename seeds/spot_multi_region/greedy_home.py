@@ -1,7 +1,5 @@
 """Greedy that never leaves the region in which the job begins, as in the problem of a single region."""
 
-import numpy as np
-
 NONE, SPOT, ON_DEMAND = 0, 1, 2
 
 
@@ -20,13 +18,13 @@ def decide(
     pending: float,
     overhead: float,
     move: float,
-    spot: np.ndarray,
-    price: np.ndarray,
-    demand: np.ndarray,
-    share: np.ndarray,
-    streak: np.ndarray,
+    spot: list[float],
+    price: list[float],
+    demand: list[float],
+    share: list[float],
+    streak: list[float],
 ) -> tuple[int, int]:
-    """What is to run in the tick that begins, and where; times in ticks, prices in $ for a tick, arrays by region."""
+    """What is to run in the tick that begins, and where; times in ticks, prices in $ for a tick, lists by region."""
     if spot[region] > 0 and safe(left, work, pending if running == SPOT else overhead, overhead):
         return SPOT, region
     return (NONE if safe(left, work, 1.0, overhead) else ON_DEMAND), region

@@ -1,7 +1,5 @@
 """On demand where it is cheapest, from the start to the end: certain, and the dearest."""
 
-import numpy as np
-
 ON_DEMAND = 2
 
 
@@ -15,12 +13,13 @@ def decide(
     pending: float,
     overhead: float,
     move: float,
-    spot: np.ndarray,
-    price: np.ndarray,
-    demand: np.ndarray,
-    share: np.ndarray,
-    streak: np.ndarray,
+    spot: list[float],
+    price: list[float],
+    demand: list[float],
+    share: list[float],
+    streak: list[float],
 ) -> tuple[int, int]:
-    """What is to run in the tick that begins, and where; times in ticks, prices in $ for a tick, arrays by region."""
-    here = np.where(np.arange(len(spot)) == region, 1.0, 0.0)
-    return ON_DEMAND, region if running else int(np.argmin(demand * (work + overhead) + move * (1.0 - here)))
+    """What is to run in the tick that begins, and where; times in ticks, prices in $ for a tick, lists by region."""
+    totals = [each * (work + overhead) + move for each in demand]
+    totals[region] -= move
+    return ON_DEMAND, region if running else totals.index(min(totals))

@@ -3,8 +3,6 @@
 The starting point of the public multi-region benchmark.
 """
 
-import numpy as np
-
 NONE, SPOT, ON_DEMAND = 0, 1, 2
 LOOK = {"at": 0}  # the region that is tried; lives as long as one job
 
@@ -24,13 +22,13 @@ def decide(
     pending: float,
     overhead: float,
     move: float,
-    spot: np.ndarray,
-    price: np.ndarray,
-    demand: np.ndarray,
-    share: np.ndarray,
-    streak: np.ndarray,
+    spot: list[float],
+    price: list[float],
+    demand: list[float],
+    share: list[float],
+    streak: list[float],
 ) -> tuple[int, int]:
-    """What is to run in the tick that begins, and where; times in ticks, prices in $ for a tick, arrays by region."""
+    """What is to run in the tick that begins, and where; times in ticks, prices in $ for a tick, lists by region."""
     if running == NONE and spot[LOOK["at"]] == 0 and now * (done + work) / (now + left) <= done:
         LOOK["at"] = (LOOK["at"] + 1) % len(spot)
     here = LOOK["at"] if running == NONE else region

@@ -3,32 +3,50 @@
 Wu et al. (NSDI'24) for one region; in several, spot is kept until it is lost, and then sought elsewhere.
 """
 
-import numpy as np
+import math
 
 NONE, SPOT, ON_DEMAND = 0, 1, 2
 
 
-def need(now: float, left: float, done: float, work: float, overhead: float, share: float) -> float:
-    """Above 0: without spot, the job goes on on demand."""
-    return now * (done + work) / (now + left) - done
+def need(
+    ahead: float,
+    slack: float,
+    now: float,
+    left: float,
+    done: float,
+    work: float,
+    overhead: float,
+    share: float,
+) -> float:
+    """Above 0: without spot, the job goes on on demand. ahead: of the line from start to deadline; slack: to spare."""
+    return -ahead
 
 
-def hold(now: float, left: float, done: float, work: float, overhead: float, share: float) -> float:
+def hold(
+    ahead: float,
+    slack: float,
+    now: float,
+    left: float,
+    done: float,
+    work: float,
+    overhead: float,
+    share: float,
+) -> float:
     """Above 0: what runs on demand goes on there, whether there is spot or not."""
     return (now + 2.0 * overhead) * (done + work) / (now + left) - done
 
 
 def rating(
     work: float,
-    here: np.ndarray,
+    here: float,
     overhead: float,
     move: float,
-    price: np.ndarray,
-    demand: np.ndarray,
-    share: np.ndarray,
-    streak: np.ndarray,
-) -> np.ndarray:
-    """Of the regions that have spot, the one with the largest number is chosen, shape (regions,)."""
+    price: float,
+    demand: float,
+    share: float,
+    streak: float,
+) -> float:
+    """Of the regions that have spot, the one with the largest number is chosen; `here` is 1 for the present one."""
     return 100.0 * here - price
 
 
@@ -52,31 +70,38 @@ def decide(
     pending: float,
     overhead: float,
     move: float,
-    spot: np.ndarray,
-    price: np.ndarray,
-    demand: np.ndarray,
-    share: np.ndarray,
-    streak: np.ndarray,
+    spot: list[float],
+    price: list[float],
+    demand: list[float],
+    share: list[float],
+    streak: list[float],
 ) -> tuple[int, int]:
-    """What is to run in the tick that begins, and where; times in ticks, prices in $ for a tick, arrays by region."""
-    here = np.where(np.arange(len(spot)) == region, 1.0, 0.0)
-    best = int(
-        np.argmax(
-            np.where(spot > 0, rating(work, here, overhead, move, price, demand, share, streak), -np.inf)
-        )
-    )
-    cheapest = int(np.argmin(demand * (work + overhead) + move * (1.0 - here)))
-    place = region if running == ON_DEMAND else cheapest
-    if running == ON_DEMAND and hold(now, left, done, work, overhead, float(np.max(share))) > 0:
-        return ON_DEMAND, place
-    gain = leave(work, overhead, move, float(price[region]), float(price[best]))
-    if running == SPOT and spot[region] > 0 and gain <= 0:
+    """What is to run in the tick that begins, and where; times in ticks, prices in $ for a tick, lists by region."""
+    best, top, place, least = region, -math.inf, region, math.inf
+    for each in range(len(spot)):
+        here = 1.0 if each == region else 0.0
+        if spot[each] > 0:
+            rated = rating(work, here, overhead, move, price[each], demand[each], share[each], streak[each])
+            if rated > top:
+                best, top = each, rated
+        total = demand[each] * (work + overhead) + move * (1.0 - here)
+        if total < least:
+            place, least = each, total
+    ahead, slack = done - now * (done + work) / (now + left), left - work
+    if running == ON_DEMAND:
+        place = region
+        if hold(ahead, slack, now, left, done, work, overhead, max(share)) > 0:
+            return ON_DEMAND, place
+    kept = running == SPOT and spot[region] > 0
+    if kept and leave(work, overhead, move, price[region], price[best]) <= 0:
         best = region
     lost = pending if running == SPOT and best == region else overhead
     if spot[best] > 0 and safe(left, work, lost, overhead):
         return SPOT, best
-    if running == SPOT and spot[region] > 0 and safe(left, work, pending, overhead):
+    if kept and safe(left, work, pending, overhead):
         return SPOT, region
-    if not safe(left, work, 1.0, overhead) or need(now, left, done, work, overhead, float(np.max(share))) > 0:
+    if not safe(left, work, 1.0, overhead):
+        return ON_DEMAND, place
+    if need(ahead, slack, now, left, done, work, overhead, max(share)) > 0:
         return ON_DEMAND, place
     return NONE, region
