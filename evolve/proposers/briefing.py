@@ -90,9 +90,7 @@ class Briefing:
             program=self._source(broken),
             status=str(evaluation.status),
             error=evaluation.feedback[:TEXT],
-            cost=f"It was well up to there on {evaluation.instances} instances.\n"
-            if evaluation.instances
-            else "",
+            cost=_cost(evaluation),
         )
         return Prompt(self.system, text)
 
@@ -113,10 +111,10 @@ class Briefing:
             f"## {title}",
             "",
             f"Score {evaluation.score:.4f}; {objective.name} {evaluation.objective:.5g} {objective.unit} on average "
-            f"({'less' if objective.direction == 'minimise' else 'more'} is better). "
-            f"The slowest instance took {evaluation.slowest:.0%} of its CPU limit.",
+            f"({'less' if objective.direction == 'minimise' else 'more'} is better).",
             *self._by_group(evaluation),
             *self._worst(evaluation),
+            *_cpu(evaluation),
             "",
             self._source(member.candidate),
         ]
@@ -189,6 +187,21 @@ class Briefing:
         best = sorted(gains, key=lambda label: (-gains[label], label))[:ELSEWHERE]
         where = "; ".join(f"{label} by {gains[label]:.4f}" for label in best)
         return f", better on {where}" if where else ""
+
+
+def _cost(evaluation: Evaluation) -> str:
+    """How far a program came that failed, and where its time went if that was it."""
+    came = f"It was well up to there on {evaluation.instances} instances.\n" if evaluation.instances else ""
+    return f"{came}{evaluation.profile}\n" if evaluation.profile else came
+
+
+def _cpu(evaluation: Evaluation) -> list[str]:
+    """What a program takes, as measured from outside, and where it goes, by its own account."""
+    each = 1000 * evaluation.cpu_s / max(1, evaluation.instances)
+    said = (
+        f"CPU: {each:.3g} ms an instance on average; the slowest took {evaluation.slowest:.0%} of its limit."
+    )
+    return [said, *evaluation.profile.splitlines()]
 
 
 def target(problem: Problem) -> str:
