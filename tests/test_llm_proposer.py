@@ -141,6 +141,7 @@ def test_what_matters_least_is_left_out_where_there_is_no_room(
 
 def test_the_idea_of_a_reply_is_its_note() -> None:
     assert idea("Sure!\n**Idea:** rate by w/p \x1b[31m\nmore") == "rate by w/p  [31m"
+    assert idea("Idea: rate\rby p\r\nmore") == "rate"
     assert idea("no such line") == ""
     assert len(idea("Idea: " + "long " * 100)) <= 160
 
