@@ -363,11 +363,17 @@ def answer_prompts(place: Path, stop: threading.Event) -> None:
         time.sleep(0.05)
 
 
+def by_ratio(_prompt: str, rng: random.Random) -> str:
+    key = f"lambda j: p[j] / w[j] + {rng.random()} / 1e6"
+    return f"Idea: by ratio\n```python\ndef order(p, w):\n    return sorted(range(len(p)), key={key})\n```\n"
+
+
 def test_ideas_that_helped_are_carried_to_the_next_run_if_asked_for(
-    server: ModelServer, small_folder: Path, tmp_path: Path
+    small_folder: Path, tmp_path: Path
 ) -> None:
-    options = {"models": [f"{server.url}#m"], "budget": {"evaluations": 60}}
-    first = search(tmp_path / "first", resolved(small_folder, "llm", "llm.skills=true", **options))
+    with ModelServer(answer=by_ratio) as server:
+        options = {"models": [f"{server.url}#m"], "budget": {"evaluations": 8}}
+        first = search(tmp_path / "first", resolved(small_folder, "llm", "llm.skills=true", **options))
     with Journal.open(tmp_path / "first", read_only=True) as journal:
         digest = journal.meta("digest")
     cards = skills.load(digest)

@@ -81,16 +81,19 @@ class AnthropicModel(Model):
             yield
         except anthropic.APIStatusError as error:
             status = _STREAMED.get(str(error.type), error.status_code)
-            text = without_keys(error.response.text if status == error.status_code else str(error), self._key)
-            raise of_status(status, text, error.response.headers) from None
+            text = error.response.text if status == error.status_code else str(error)
+            raise of_status(status, self._told(text), error.response.headers) from None
         except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
-            raise Failure(Fault.TIMED_OUT, str(error)) from None
+            raise Failure(Fault.TIMED_OUT, self._told(error)) from None
         except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
-            raise Failure(Fault.UNREACHABLE, f"{error} {error.__cause__ or ''}".strip()) from None
+            raise Failure(Fault.UNREACHABLE, self._told(f"{error} {error.__cause__ or ''}")) from None
         except anthropic.APIError as error:
-            raise Failure(Fault.MALFORMED, without_keys(error.message, self._key)) from None
+            raise Failure(Fault.MALFORMED, self._told(error.message)) from None
         except (ValueError, AttributeError, TypeError) as error:  # a body that is no JSON, or another JSON
-            raise Failure(Fault.MALFORMED, f"{type(error).__name__}: {error}") from None
+            raise Failure(Fault.MALFORMED, self._told(f"{type(error).__name__}: {error}")) from None
+
+    def _told(self, error: object) -> str:
+        return without_keys(str(error), self._key).strip()
 
 
 _STREAMED = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500}

@@ -99,17 +99,20 @@ class OpenAIModel(Model):
         try:
             yield
         except openai.APIStatusError as error:
-            text = without_keys(error.response.text, self._key)
-            raise of_status(error.status_code, text, error.response.headers) from None
+            raise of_status(
+                error.status_code, self._told(error.response.text), error.response.headers
+            ) from None
         except openai.APITimeoutError as error:
-            raise Failure(Fault.TIMED_OUT, str(error)) from None
+            raise Failure(Fault.TIMED_OUT, self._told(error)) from None
         except openai.APIConnectionError as error:
-            raise Failure(Fault.UNREACHABLE, f"{error} {error.__cause__ or ''}".strip()) from None
+            raise Failure(Fault.UNREACHABLE, self._told(f"{error} {error.__cause__ or ''}")) from None
         except openai.APIError as error:  # an error inside a stream
-            text = without_keys(f"{error.message} {error.body or ''}", self._key)
-            raise of_status(500, text, {}) from None
+            raise of_status(500, self._told(f"{error.message} {error.body or ''}"), {}) from None
         except ValueError as error:  # a body that is no JSON
-            raise Failure(Fault.MALFORMED, f"{type(error).__name__}: {error}") from None
+            raise Failure(Fault.MALFORMED, self._told(f"{type(error).__name__}: {error}")) from None
+
+    def _told(self, error: object) -> str:
+        return without_keys(str(error), self._key).strip()
 
 
 def _judged(
