@@ -121,7 +121,7 @@ class Constants:
     """Answers with an edit of one number of the first program: next to no work, for measuring whoever asks."""
 
     def __call__(self, prompt: str, rng: random.Random) -> str:
-        lines = prompt.partition("## The program")[2].splitlines()
+        lines = "\n".join(_programs(prompt)[:1]).splitlines()  # of the parent
         numbered = [line for line in lines if re.search(r"\b\d+\.\d+\b", line) and lines.count(line) == 1]
         numbered = [line for line in numbered if line.startswith("    ")]
         if not numbered:

@@ -1,4 +1,4 @@
-"""Searches through models that are of little use: dying, talkative, wrong for ever; and budgets with many calls at once."""
+"""Searches through models that are dying, talkative or wrong for ever; and budgets with many calls in flight."""
 
 import random
 from collections import Counter

@@ -70,6 +70,14 @@ def test_a_reply_comes_with_its_usage(ask: Ask) -> None:
     assert not reply.usage.estimated
 
 
+def test_a_model_is_made_ready_without_being_asked(ask: Ask) -> None:
+    server, model = ask
+    calls = server.counts["calls"]
+    model.warm()
+    assert server.counts["calls"] == calls
+    assert "def order" in model.ask(PROMPT, 4000).text
+
+
 def test_the_second_call_is_served_from_the_cache(ask: Ask) -> None:
     _, model = ask
     model.ask(PROMPT, 4000)

@@ -7,21 +7,39 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from evolve.models.base import Failure, Model, Reply, estimate, without_keys
-from evolve.models.http import of_status
+from evolve.models.http import of_status, rehearsal
 from evolve.models.spec import Spec
 from evolve.records import Fault, Prompt, Usage
 
 if TYPE_CHECKING:
+    import httpx2
     from anthropic.types import Message
 
 NO_KEY = "none"
+_MESSAGE = (
+    '"id":"","type":"message","role":"assistant","model":"","content":[{"type":"text","text":"yes"}],'
+    '"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":1}'
+)
+_EVENTS = "".join(
+    f"event: {name}\ndata: {{{data}}}\n\n"
+    for name, data in (
+        ("message_start", f'"type":"message_start","message":{{{_MESSAGE}}}'),
+        (
+            "content_block_delta",
+            '"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"!"}',
+        ),
+        ("message_stop", '"type":"message_stop"'),
+    )
+)
 
 
 class AnthropicModel(Model):
     """A model behind the messages interface."""
 
-    def __init__(self, spec: Spec, key: str, timeout_s: float, stream: bool) -> None:
-        """timeout_s: without a single byte; a stream may take longer as a whole."""
+    def __init__(
+        self, spec: Spec, key: str, timeout_s: float, stream: bool, http: httpx2.Client | None = None
+    ) -> None:
+        """timeout_s: without a single byte; a stream may take longer as a whole. http: None = the network."""
         import anthropic
 
         self._spec = spec
@@ -29,7 +47,11 @@ class AnthropicModel(Model):
         self._stream = stream
         self._timeout_s = timeout_s
         self._client = anthropic.Anthropic(
-            api_key=key or NO_KEY, base_url=spec.url or None, timeout=timeout_s, max_retries=0
+            api_key=key or NO_KEY,
+            base_url=spec.url or None,
+            timeout=timeout_s,
+            max_retries=0,
+            http_client=http,
         )
 
     def ask(self, prompt: Prompt, reply_tokens: int) -> Reply:
@@ -46,6 +68,10 @@ class AnthropicModel(Model):
             else:
                 message = self._client.messages.create(**options, timeout=self._timeout_s)
             return _judged(message)
+
+    def warm(self) -> None:
+        with rehearsal(_EVENTS if self._stream else f"{{{_MESSAGE}}}", self._stream) as http:
+            AnthropicModel(self._spec, "", 1.0, self._stream, http).ask(Prompt("", ""), 1)
 
     def close(self) -> None:
         self._client.close()

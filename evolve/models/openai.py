@@ -8,28 +8,44 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from evolve.models.base import Failure, Model, Reply, estimated, without_keys
-from evolve.models.http import of_status
+from evolve.models.http import of_status, rehearsal
 from evolve.models.spec import Spec
 from evolve.records import Fault, Prompt, Usage
 
 if TYPE_CHECKING:
+    import httpx2
     from openai.types import CompletionUsage
 
 NO_KEY = "none"  # compatible servers want the header, whatever is in it
+_USAGE = '"usage":{"prompt_tokens":1,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":0}}'
+_COMPLETION = (
+    '{"id":"","created":0,"model":"","object":"chat.completion","choices":[{"index":0,"finish_reason":"stop",'
+    '"message":{"role":"assistant","content":"yes"}}],' + _USAGE + "}"
+)
+_CHUNK = (
+    'data: {"id":"","created":0,"model":"","object":"chat.completion.chunk","choices":[{"index":0,'
+    '"finish_reason":"stop","delta":{"content":"yes"}}],' + _USAGE + "}\n\ndata: [DONE]\n\n"
+)
 
 
 class OpenAIModel(Model):
     """A model behind chat completions; of OpenAI itself, or of a server with a base URL."""
 
-    def __init__(self, spec: Spec, key: str, timeout_s: float, stream: bool) -> None:
-        """timeout_s: without a single byte; a stream may take longer as a whole."""
+    def __init__(
+        self, spec: Spec, key: str, timeout_s: float, stream: bool, http: httpx2.Client | None = None
+    ) -> None:
+        """timeout_s: without a single byte; a stream may take longer as a whole. http: None = the network."""
         import openai
 
         self._spec = spec
         self._key = key
         self._stream = stream
         self._client = openai.OpenAI(
-            api_key=key or NO_KEY, base_url=spec.url or None, timeout=timeout_s, max_retries=0
+            api_key=key or NO_KEY,
+            base_url=spec.url or None,
+            timeout=timeout_s,
+            max_retries=0,
+            http_client=http,
         )
 
     def ask(self, prompt: Prompt, reply_tokens: int) -> Reply:
@@ -40,6 +56,10 @@ class OpenAIModel(Model):
         if not reply.text.strip():
             raise Failure(Fault.EMPTY, "the reply has no text", usage=reply.usage)
         return reply
+
+    def warm(self) -> None:
+        with rehearsal(_CHUNK if self._stream else _COMPLETION, self._stream) as http:
+            OpenAIModel(self._spec, "", 1.0, self._stream, http).ask(Prompt("", ""), 1)
 
     def close(self) -> None:
         self._client.close()

@@ -7,7 +7,7 @@ described, never shown: their names, their places in the grid of instances, scor
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +16,7 @@ from evolve import program as programs
 from evolve.models.base import estimate
 from evolve.problem import Problem
 from evolve.prompts import template
-from evolve.records import Candidate, Evaluation, Member, Prompt, Sample, Split
+from evolve.records import Array, Candidate, Evaluation, Member, Prompt, Sample, Split
 from evolve.scoring import group_indices
 
 GROUPS = 8  # of instances, the worst ones, with the mean score of each
@@ -128,15 +128,20 @@ class Briefing:
         return "\n".join([_fence(candidate.files[own]), *fixed])
 
     @cached_property
-    def _groups(self) -> Mapping[str, Sequence[int]]:
-        return group_indices(self._problem, self._problem.split(Split.TRAIN))
+    def _groups(self) -> tuple[list[str], Array, Array]:
+        """Labels of the groups of instances, the place in them of each instance, and the size of each group."""
+        groups = group_indices(self._problem, self._problem.split(Split.TRAIN))
+        sizes = np.array([len(indices) for indices in groups.values()])
+        places = np.empty(sizes.sum(), int)
+        for place, indices in enumerate(groups.values()):
+            places[indices] = place
+        return list(groups), places, sizes
 
     def _means(self, evaluation: Evaluation) -> dict[str, float]:
         """Mean score per group of instances."""
-        scores = np.asarray(evaluation.scores)
-        return {
-            label: float(scores[list(indices)].mean()) for label, indices in self._groups.items() if label
-        }
+        labels, places, sizes = self._groups
+        means = np.bincount(places, evaluation.scores, len(sizes)) / sizes
+        return {label: mean for label, mean in zip(labels, means.tolist(), strict=True) if label}
 
     def _by_group(self, evaluation: Evaluation) -> list[str]:
         means = self._means(evaluation)
