@@ -100,6 +100,9 @@ class Genetics:
 
     def __call__(self, prompt: str, rng: random.Random) -> str:
         found = _programs(prompt)
+        if not found and "# Task: take notes" in prompt:
+            helped = prompt.partition("Helped:")[2].partition("Did not help:")[0]
+            return "\n".join(re.findall(r"^- .+$", helped, re.MULTILINE)) or "- nothing has helped so far"
         if not found:
             return "There is no program in this prompt, so nothing can be improved."
         parent, donors = found[0], found[1:]

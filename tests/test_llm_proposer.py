@@ -1,5 +1,6 @@
 """What models are asked, what is made of their replies, and the other ways to get replies."""
 
+import io
 import json
 import math
 import random
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from evolve import account, prompts, run, settings, skills
 from evolve.cli import main
@@ -322,6 +324,21 @@ def test_the_account_of_a_run_adds_up(recorded: Path) -> None:
     assert "note" in found.operators
     assert sum(line.programs for line in found.models.values()) == 48
     json.dumps(found.facts(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["openai:gpt-6-luna", "own", "anthropic+http://127.0.0.1:40321/v1#" + "long-name-" * 3]
+)
+def test_the_account_fits_into_80_columns_whatever_a_model_is_called(name: str) -> None:
+    line = account.Line(name, 123_456, 98_765, 12_345, 10**9, 10**8, 10**8, 10**6, 1234.5, 10**6, 123_456)
+    console = Console(width=80, file=io.StringIO())
+    account.print_account(account.Account({name: line}, {"improve": line}, {}, 0), console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= 80
+    assert sum(each.startswith(f" {name}") for each in lines) == 2, "in one piece, in both tables"
+    heads = [each for each in lines if "programs" in each]
+    rows = [each for each in lines if "98765" in each]
+    assert [each.index("98765") + 5 for each in rows] == [each.index("programs") + 8 for each in heads]
 
 
 def test_a_genetic_run_has_no_account(small_folder: Path, tmp_path: Path) -> None:
