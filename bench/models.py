@@ -3,7 +3,7 @@
     python bench/models.py pipeline [--candidates 2000] [--in-flight 64] [--latency 1]
     python bench/models.py faults [--exchanges 10000]
     python bench/models.py tokens [--candidates 300]
-    python bench/models.py memory [--calls 60] [--repeats 5] [--problem smtt_dispatch] [--model NAME]
+    python bench/models.py memory [--calls 60] [--repeats 5] [--problem PROBLEM] [--model NAME]
 
 The model is the stand-in server of the tests, in a process of its own on the same cores. The first three print the
 lines of bench/models.md; the last one writes bench/models_memory.md, of any model.
@@ -193,7 +193,8 @@ Made by `python bench/models.py memory {given}`.
 
 Every arm has the same number of calls to its model, calls for notes included: after {calls} calls the best program so
 far on train is taken, and scored on validation. Medians over {repeats} search seeds with 95 % bootstrap intervals;
-differences are paired by seed. The cards were learnt in {repeats} earlier searches, the same for all.
+differences are paired by seed. The cards were learnt in {repeats} earlier searches, the same for all. Without
+`--problem` it is a small one, as `evolve new` writes it.
 
 {model}
 
@@ -237,23 +238,16 @@ def reached(entries: Sequence[Entry], calls: int, evaluator: Evaluator) -> Reach
 
 def memory(options: argparse.Namespace) -> None:
     """Whether notes and skill cards pay, at an equal number of calls."""
-    loaded = problem.load(options.problem)
     found: dict[str, list[Reached]] = {arm: [] for arm in ARMS}
-    with tempfile.TemporaryDirectory() as name, Evaluator(loaded, "rlimits") as evaluator:
+    given = f"--calls {options.calls} --repeats {options.repeats}"
+    for option in ("problem", "model"):
+        given += f" --{option} {getattr(options, option)}" if getattr(options, option) else ""
+    with tempfile.TemporaryDirectory() as name:
         folders.RUNS = Path(name)
-        for seed in range(1, options.repeats + 1):  # who the cards are learnt from
-            remembered(options, Path(name) / f"before-{seed}", 1000 + seed, ARMS["skill cards"])
-        cards = skills.load(loaded.digest)
-        for seed in range(1, options.repeats + 1):
-            for arm, overrides in ARMS.items():
-                skills.path(loaded.digest).unlink(missing_ok=True)
-                skills.keep(loaded.digest, cards)  # each search begins with the same ones
-                entries = remembered(options, Path(name) / f"{arm}-{seed}", seed, overrides)
-                found[arm].append(reached(entries, options.calls, evaluator))
-                print(f"{arm}, seed {seed}: {found[arm][-1]}", file=sys.stderr, flush=True)
-    given = f"--calls {options.calls} --repeats {options.repeats} --problem {options.problem}"
+        options.problem = options.problem or str(problem_folder(Path(name)))
+        remember(options, Path(name), found)
     text = MEMORY_TEXT.format(
-        given=given + (f" --model {options.model}" if options.model else ""),
+        given=given,
         calls=options.calls,
         repeats=options.repeats,
         model=f"The model is {options.model}." if options.model else STAND_IN,
@@ -262,6 +256,22 @@ def memory(options: argparse.Namespace) -> None:
     )
     MEMORY.write_text(text, encoding="utf-8")
     print(text)
+
+
+def remember(options: argparse.Namespace, place: Path, found: dict[str, list[Reached]]) -> None:
+    """Make all searches."""
+    loaded = problem.load(options.problem)
+    with Evaluator(loaded, "rlimits") as evaluator:
+        for seed in range(1, options.repeats + 1):  # who the cards are learnt from
+            remembered(options, place / f"before-{seed}", 1000 + seed, ARMS["skill cards"])
+        cards = skills.load(loaded.digest)
+        for seed in range(1, options.repeats + 1):
+            for arm, overrides in ARMS.items():
+                skills.path(loaded.digest).unlink(missing_ok=True)
+                skills.keep(loaded.digest, cards)  # each search begins with the same ones
+                entries = remembered(options, place / f"{arm}-{seed}", seed, overrides)
+                found[arm].append(reached(entries, options.calls, evaluator))
+                print(f"{arm}, seed {seed}: {found[arm][-1]}", file=sys.stderr, flush=True)
 
 
 def remembered(options: argparse.Namespace, folder: Path, seed: int, overrides: Sequence[str]) -> list[Entry]:
@@ -318,7 +328,7 @@ def main() -> None:
         command.add_argument("--in-flight", type=int, default=64)
         command.add_argument("--latency", type=float, default=1.0)
         command.add_argument("--exchanges", type=int, default=10_000)
-        command.add_argument("--problem", default="smtt_dispatch" if measure is memory else "smtt")
+        command.add_argument("--problem", default="" if measure is memory else "smtt")
         command.add_argument("--calls", type=int, default=60)
         command.add_argument("--repeats", type=int, default=5)
         command.add_argument("--model", help="as for `evolve run`; the stand-in server if none is named")
