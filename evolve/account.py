@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from evolve.journal import Journal, Placed
 from evolve.records import Exchange, Fault, Proposal, Request
 
 NOTE = "note"  # the operator whose replies are not meant to be programs
+WIDTH = 80  # columns that a table takes at most, but for names that are longer
+COLUMNS = ("asked", "programs", "placed", "in", "cached", "out", "per ask", "dollars", "s")
 
 
 @dataclass
@@ -142,7 +144,8 @@ def _kind(reason: str) -> str:
 def print_account(account: Account, console: Console) -> None:
     """The account as two tables, and the faults in a line."""
     for title, lines in (("Models, tokens", account.models), ("Operators, tokens", account.operators)):
-        console.print(_table(title, sorted(lines.values(), key=lambda line: -line.requests)))
+        ranked = sorted(lines.values(), key=lambda line: -line.requests)
+        console.print(_table(title, ranked), soft_wrap=True, highlight=False)
     if account.faults:
         faults = ", ".join(f"{count} {fault}" for fault, count in account.faults.most_common())
         console.print(f"Faults, each journaled: {faults}.", highlight=False, soft_wrap=True)
@@ -153,26 +156,40 @@ def print_account(account: Account, console: Console) -> None:
         console.print(f"{account.open} calls were not waited for; `evolve resume` asks again.")
 
 
-def _table(title: str, lines: Sequence[Line]) -> Table:
-    table = Table(box=None, padding=(0, 1), header_style="dim", title=title, title_justify="left")
-    table.add_column("", overflow="fold")
-    for column in ("asked", "programs", "placed", "in", "cached", "out", "per ask", "dollars", "s"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for line in lines:
-        each = (line.input + line.output) / max(1, line.requests)
-        table.add_row(
-            line.name,
-            str(line.requests),
-            str(line.programs),
-            str(line.placed),
-            _short(line.input),
-            f"{line.cached / line.input:.0%}" if line.input else "-",
-            _short(line.output),
-            _short(each),
-            f"{line.dollars:.4f}",
-            f"{line.latency_s / max(1, line.exchanges):.1f}",
-        )
+def _table(title: str, lines: Sequence[Line]) -> Text:
+    """A table that fits into 80 columns: where a name has no room beside its numbers, they come below it."""
+    rows = [_cells(line) for line in lines]
+    widths = [max(len(row[i]) for row in (COLUMNS, *rows)) for i in range(len(COLUMNS))]
+    longest = max(len(line.name) for line in lines)
+    beside = longest <= WIDTH - sum(width + 2 for width in widths) - 1
+    edge = longest if beside else 0
+
+    def numbers(name: str, cells: Sequence[str]) -> str:
+        parts = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        return f" {name.ljust(edge)}  {'  '.join(parts)}\n"
+
+    table = Text(f"{title}\n", style="italic").append(numbers("", COLUMNS), "dim not italic")
+    for line, row in zip(lines, rows, strict=True):
+        if not beside:
+            table.append(f" {line.name}\n", "not italic")
+        table.append(numbers(line.name if beside else "", row), "not italic")
+    table.rstrip()
     return table
+
+
+def _cells(line: Line) -> list[str]:
+    each = (line.input + line.output) / max(1, line.requests)
+    return [
+        str(line.requests),
+        str(line.programs),
+        str(line.placed),
+        _short(line.input),
+        f"{line.cached / line.input:.0%}" if line.input else "-",
+        _short(line.output),
+        _short(each),
+        f"{line.dollars:.4f}",
+        f"{line.latency_s / max(1, line.exchanges):.1f}",
+    ]
 
 
 def _short(tokens: float) -> str:

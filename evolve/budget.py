@@ -36,12 +36,15 @@ class Budget:
 
     def affords(self, tokens: int, dollars: float) -> bool:
         """Whether a call that takes this much at most can be paid for besides all that are under way."""
-        aside_tokens = sum(tokens for tokens, _ in self._aside.values())
-        aside_dollars = sum(dollars for _, dollars in self._aside.values())
-        limits = self.limits
-        return (limits.tokens is None or self.tokens + aside_tokens + tokens <= limits.tokens) and (
-            limits.dollars is None or self.dollars + aside_dollars + dollars <= limits.dollars + EXACT
-        )
+        limits, aside = self.limits, self._aside.values()
+        if (
+            limits.tokens is not None
+            and self.tokens + sum(each[0] for each in aside) + tokens > limits.tokens
+        ):
+            return False
+        if limits.dollars is None:
+            return True
+        return self.dollars + sum(each[1] for each in aside) + dollars <= limits.dollars + EXACT
 
     def begin_call(self, request: Request) -> None:
         """Set aside what a call may take at most."""

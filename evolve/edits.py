@@ -22,7 +22,11 @@ QUOTED = 60  # characters of a search text that a reason quotes
 _HEAD = re.compile(r"^[ \t]*<{5,9}[ \t]*SEARCH\b.*$", re.IGNORECASE)
 _MIDDLE = re.compile(r"^[ \t]*={5,9}[ \t]*$")
 _TAIL = re.compile(r"^[ \t]*>{5,9}[ \t]*REPLACE\b.*$", re.IGNORECASE)
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*(\w*)[ \t]*$")
+_FENCE = re.compile(
+    r"^[ \t]*(`{3,}|~{3,})[ \t]*\{?\.?([\w.+-]*)([^`]*)$"
+)  # marks, language, the rest of the line
+_THOUGHTS = "<think>", "</think>"  # where servers leave a model's reasoning in its reply
+_PYTHON, _TEXT = ("", "python", "py", "python3"), ("markdown", "md")
 
 
 class EditError(EvolveError):
@@ -37,17 +41,19 @@ class Edit:
     replace: tuple[str, ...]
 
 
-def program(reply: str, parent: str, cut: bool = False) -> str:
+def program(reply: str, parent: str, cut: bool = False, entry: str = "") -> str:
     """The program that a reply makes of its parent.
 
     Search/replace blocks go before a whole program: a reply with both quotes the one and means the other.
 
     Args:
         cut: the reply reached the limit of its length.
+        entry: a function that a whole program defines, by which it is told from a sketch or a test; "" = any.
 
     Raises:
         EditError: it holds neither, it was cut off inside of what counts, or a block does not apply.
     """
+    reply = said(reply)
     edits, unfinished = blocks(reply)
     if unfinished and not edits:
         raise EditError("the reply ends inside of its first edit" + _limit(cut))
@@ -55,7 +61,20 @@ def program(reply: str, parent: str, cut: bool = False) -> str:
         if unfinished and not cut:
             raise EditError(f"edit {len(edits) + 1} is not closed by >>>>>>> REPLACE")
         return apply(parent, edits)
-    return _whole(reply, cut)
+    return _whole(reply, cut, entry)
+
+
+def said(reply: str) -> str:
+    """A reply without the reasoning that some servers leave in front of it.
+
+    Raises:
+        EditError: it ends before the reasoning does.
+    """
+    begin, end = _THOUGHTS
+    rest = reply.rpartition(end)[2]
+    if rest.lstrip().startswith(begin):
+        raise EditError("the reply ends inside of its reasoning")
+    return rest
 
 
 def blocks(reply: str) -> tuple[list[Edit], bool]:
@@ -187,11 +206,13 @@ def _indented(lines: Sequence[str], columns: int) -> list[str]:
     return [line[min(-columns, len(line) - len(line.lstrip())) :] for line in lines]
 
 
-def _whole(reply: str, cut: bool) -> str:
-    """The whole program of a reply: its longest fenced text, or all of it if it has no fence."""
-    fenced, unfinished = _fenced(reply)
-    if fenced:
-        return max(fenced, key=len)
+def _whole(reply: str, cut: bool, entry: str) -> str:
+    """The whole program of a reply: the longest fenced text that defines the entry, if one does, or the longest; all
+    of the reply if it has no fence."""
+    fenced, unfinished = _fenced(reply.splitlines())
+    defines = re.compile(rf"^(?:async )?def {re.escape(entry)}\b", re.MULTILINE)
+    if fenced and (not unfinished or any(map(defines.search, fenced))):
+        return max(filter(defines.search, fenced), key=len, default=max(fenced, key=len))
     if unfinished:
         raise EditError("the reply ends inside of its program" + _limit(cut))
     if _looks_like_code(reply):
@@ -201,18 +222,20 @@ def _whole(reply: str, cut: bool) -> str:
     raise EditError("the reply holds neither a search/replace edit nor a program")
 
 
-def _fenced(reply: str) -> tuple[list[str], bool]:
+def _fenced(lines: Sequence[str]) -> tuple[list[str], bool]:
     """Fenced texts that may be Python, and whether the last fence is open."""
     found: list[str] = []
     inside: list[str] | None = None
     mark, language = "", ""
-    for line in reply.splitlines():
+    for line in lines:
         fence = _FENCE.match(line)
         if inside is None and fence:
             inside, mark, language = [], fence[1], fence[2].lower()
-        elif inside is not None and fence and not fence[2] and fence[1].startswith(mark):
-            if language in ("", "python", "py", "python3"):
+        elif inside is not None and fence and not (fence[2] + fence[3]).strip() and fence[1].startswith(mark):
+            if language in _PYTHON or language.endswith(".py"):
                 found.append("\n".join(inside) + "\n")
+            elif language in _TEXT:  # a fence around an answer that has one of its own
+                found += _fenced(inside)[0]
             inside = None
         elif inside is not None:
             inside.append(line)

@@ -14,6 +14,7 @@ from evolve.cache import Cache, Shelf, Shelves
 from evolve.errors import EvaluatorError
 from evolve.jail import Jail, Level, Limits, Session, encode_arguments
 from evolve.problem import Problem
+from evolve.profiling import Profiler
 from evolve.records import Candidate, Evaluation, Instance, Split
 from evolve.scoring import Scale, Scoring, group_indices
 from evolve.spec import SIZE
@@ -32,11 +33,13 @@ class Evaluator:
         cache: Cache | None = None,
         describe: bool = False,
         settled: bool = False,
+        profiled: bool = False,
     ) -> None:
         """
         Args:
             describe: give evaluations on train the descriptors that the problem declares.
             settled: as a jail's; for workers that have all cores.
+            profiled: say of evaluations on train where the CPU time goes.
         """
         limits = problem.spec.limits
         self.problem = problem
@@ -54,10 +57,15 @@ class Evaluator:
         self._settled = settled
         self._scales: dict[Split, Scale] = {}
         self._cache = cache
+        self._profiled = profiled
 
     @cached_property
     def jail(self) -> Jail:
         return Jail(self._limits, minimum=self._minimum, settled=self._settled)
+
+    @cached_property
+    def _profiler(self) -> Profiler:
+        return Profiler(self.problem, self._limits, self.jail.level, self._watch.cancelled.is_set)
 
     @cached_property
     def _shelves(self) -> Shelves | None:
@@ -70,9 +78,10 @@ class Evaluator:
         self.close()
 
     def close(self) -> None:
-        """End the jail, if one was started."""
-        if "jail" in self.__dict__:
-            self.jail.close()
+        """End the jails that were started."""
+        for name in ("jail", "_profiler"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
 
     def scale(self, split: Split) -> Scale:
         """The split, ready for scoring. The baseline is run in the jail on first use.
@@ -87,6 +96,8 @@ class Evaluator:
     def share_scales(self, other: Evaluator) -> None:
         """Take over what another evaluator of the same problem has prepared."""
         self._scales = other._scales
+        if self._profiled:
+            self._profiler = other._profiler
 
     def _prepare(self, split: Split) -> Scale:
         spec, instances = self.problem.spec, self.problem.split(split)
@@ -159,15 +170,22 @@ class Evaluator:
             CancelledEvaluation: the run is stopping.
         """
         scale = self.scale(split)
+        evaluation, trial = self._evaluate(candidate, scale, race)
+        if not self._profiled or split is not Split.TRAIN:
+            return evaluation
+        failed = trial.order[min(evaluation.instances, len(trial.order) - 1)]
+        return replace(evaluation, profile=self._profiler.profile(candidate, evaluation, scale, failed))
+
+    def _evaluate(self, candidate: Candidate, scale: Scale, race: Race | None) -> tuple[Evaluation, Trial]:
         trial = Trial(self.scoring, scale, candidate, race, self._watch)
         shelf = self._shelf(candidate, scale, race)
         known = shelf.find(candidate) if shelf else None
         if known is not None:
-            return trial.repeat(known, str(self.jail.level))
+            return trial.repeat(known, str(self.jail.level)), trial
         evaluation = self._play(trial)
         if shelf is not None:
             shelf.keep(candidate, evaluation, trial.objectives)
-        return evaluation
+        return evaluation, trial
 
     def _shelf(self, candidate: Candidate, scale: Scale, race: Race | None) -> Shelf | None:
         if self._shelves is None:

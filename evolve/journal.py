@@ -40,7 +40,7 @@ from evolve.records import (
     Usage,
 )
 
-VERSION = 3
+VERSION = 4
 DICTIONARY_BYTES = 32_768  # what zlib can look back to
 
 _SCHEMA = """
@@ -53,7 +53,8 @@ CREATE TABLE evaluations (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, split TEXT NOT NULL,
     status TEXT NOT NULL, score REAL, objective REAL, instances INTEGER NOT NULL, cpu_s REAL NOT NULL,
     peak_mb REAL NOT NULL, slowest REAL NOT NULL, jail TEXT NOT NULL, decisions TEXT NOT NULL, feedback TEXT NOT NULL,
-    objectives BLOB, scores BLOB, descriptors TEXT NOT NULL, cached INTEGER NOT NULL);
+    objectives BLOB, scores BLOB, descriptors TEXT NOT NULL, cached INTEGER NOT NULL,
+    profile TEXT NOT NULL);
 CREATE TABLE placements (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, candidate TEXT NOT NULL, outcome TEXT NOT NULL,
     cell TEXT NOT NULL, replaced TEXT NOT NULL);
@@ -311,6 +312,7 @@ class Journal:
             np.asarray(evaluation.scores, "<f8").tobytes() if ok else None,
             json.dumps(dict(evaluation.descriptors)) if evaluation.descriptors else "",
             evaluation.cached,
+            evaluation.profile,
         )
         self._insert("evaluations", row)
 
@@ -462,6 +464,7 @@ class Journal:
                 decisions=row["decisions"],
                 descriptors=json.loads(row["descriptors"]) if row["descriptors"] else {},
                 cached=bool(row["cached"]),
+                profile=row["profile"],
             )
             yield Entry(row["seq"], row["at"], record)
 

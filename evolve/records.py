@@ -199,6 +199,7 @@ class Evaluation:
     decisions: digest of the decisions on the first instances; "" if it did not come so far.
     cached: taken from the cache of evaluations, not run; cpu_s, peak_mb and slowest are those of the run then.
     descriptors: how the program behaves and what it is like, by name, for archives that ask; empty unless OK.
+    profile: where its CPU time goes, in words, by its own process's account; "" unless somebody is to read it.
     """
 
     candidate: str
@@ -215,6 +216,7 @@ class Evaluation:
     decisions: str = ""
     cached: bool = False
     descriptors: Mapping[str, float] = field(default_factory=dict)
+    profile: str = ""
 
     @property
     def ok(self) -> bool:

@@ -42,7 +42,7 @@ from evolve.workers import Workers
 SHOWN = 10  # differences that are printed
 QUOTED = 80
 # what a clock says, and where the result came from, differs from run to run
-_MEASURED = {"cpu_s", "peak_mb", "slowest", "jail", "cached"}
+_MEASURED = {"cpu_s", "peak_mb", "slowest", "jail", "cached", "profile"}
 _KINDS: dict[type, str] = {Placed: "placement"}
 _CLOCKED = {Status.TIMED_OUT, Status.OUT_OF_MEMORY}
 

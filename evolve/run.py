@@ -157,6 +157,10 @@ class Run:
         """Running time in seconds, earlier parts of a resumed run included."""
         return self._before_s + self._clock() - self._began
 
+    @property
+    def _profiled(self) -> bool:
+        return self.search.asker is not None and self.settings.llm.profile
+
     def replay(self) -> None:
         """Feed the journal through the search: afterwards it stands where the run was stopped."""
         self._reopened = True
@@ -206,7 +210,7 @@ class Run:
         with (
             _interruptible(self._interrupted),
             _rarely_collecting(),
-            Workers(self.problem, self.settings, self.search.seen, self.cache) as workers,
+            Workers(self.problem, self.settings, self.search.seen, self.cache, self._profiled) as workers,
             self._calls() as calls,
             self._neighbourhood(),
         ):

@@ -105,6 +105,7 @@ class LlmSettings(_Strict, frozen=True):
     retry_s: float = 1.0  # the longest pause before the first of them; it doubles with each
     patience_s: float = 600.0  # after so long without any reply a model is given up
     stream: bool = True  # ask for the reply piece by piece, so that a slow one is told from a dead one
+    profile: bool = True  # models are told where a program's CPU time goes; it is run once more for that
     notes: bool = False  # models take notes of what helped; costs a call now and then
     skills: bool = (
         False  # ideas that helped in earlier runs of the problem are shown, and this run's are kept

@@ -20,7 +20,12 @@ class Workers:
     """Threads that each own an evaluator, and so a warm jail. The work itself happens in the jails."""
 
     def __init__(
-        self, the_problem: Problem, the_settings: Settings, seen: Seen, cache: Cache | None = None
+        self,
+        the_problem: Problem,
+        the_settings: Settings,
+        seen: Seen,
+        cache: Cache | None = None,
+        profiled: bool = False,
     ) -> None:
         self.count = the_settings.workers
         self._problem = the_problem
@@ -28,6 +33,7 @@ class Workers:
         self._describe = needs_descriptors(the_settings.archive)
         self._seen = seen
         self._cache = cache
+        self._profiled = profiled
         self._cancelled = threading.Event()
         self._local = threading.local()
         self._evaluators: list[Evaluator] = []
@@ -69,6 +75,7 @@ class Workers:
             self._cache,
             self._describe,
             settled=self.count >= available_cores(),
+            profiled=self._profiled,
         )
         if self._evaluators:
             evaluator.share_scales(self._evaluators[0])

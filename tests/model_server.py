@@ -100,6 +100,9 @@ class Genetics:
 
     def __call__(self, prompt: str, rng: random.Random) -> str:
         found = _programs(prompt)
+        if not found and "# Task: take notes" in prompt:
+            helped = prompt.partition("Helped:")[2].partition("Did not help:")[0]
+            return "\n".join(re.findall(r"^- .+$", helped, re.MULTILINE)) or "- nothing has helped so far"
         if not found:
             return "There is no program in this prompt, so nothing can be improved."
         parent, donors = found[0], found[1:]
@@ -121,7 +124,7 @@ class Constants:
     """Answers with an edit of one number of the first program: next to no work, for measuring whoever asks."""
 
     def __call__(self, prompt: str, rng: random.Random) -> str:
-        lines = prompt.partition("## The program")[2].splitlines()
+        lines = "\n".join(_programs(prompt)[:1]).splitlines()  # of the parent
         numbered = [line for line in lines if re.search(r"\b\d+\.\d+\b", line) and lines.count(line) == 1]
         numbered = [line for line in numbered if line.startswith("    ")]
         if not numbered:

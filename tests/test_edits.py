@@ -154,6 +154,43 @@ def test_the_longest_of_several_fences_is_the_program() -> None:
     assert program(reply, "") == PARENT
 
 
+@pytest.mark.parametrize(
+    "head", ["```python title='program.py'", "```program.py", "```{python}", "```{.python}", "~~~~ python"]
+)
+def test_a_fence_may_say_more_than_its_language(head: str) -> None:
+    mark = "~~~~" if head.startswith("~") else "```"
+    assert program(f"Idea: x\n{head}\n{PARENT}{mark}\nDone.", "x = 1\n") == PARENT
+
+
+def test_a_fence_around_the_whole_answer_is_seen_through() -> None:
+    assert program(f"````markdown\nIdea: x\n```python\n{PARENT}```\n````\n", "x = 1\n") == PARENT
+
+
+def test_a_test_that_is_longer_than_the_program_is_not_taken_for_it() -> None:
+    reply = f"```python\n{PARENT}```\nTests:\n```python\n{'assert order([1], [2]) == [0]' * 40}\n```\n"
+    assert program(reply, "x = 1\n", entry="order") == PARENT
+
+
+def test_of_a_reply_that_ends_early_no_sketch_is_taken() -> None:
+    with pytest.raises(EditError, match="ends inside of its program"):
+        program("First:\n```\nx = 1\n```\nThen:\n```python\ndef order(p, w):", PARENT, True, "order")
+
+
+@pytest.mark.parametrize("opened", ["<think>\n", ""])
+def test_reasoning_in_front_of_an_answer_is_no_part_of_it(opened: str) -> None:
+    draft = block("    best = 0.0", "    best = 9.0") + f"```python\n{PARENT}# long\n```\n"
+    reply = f"{opened}{draft}</think>\n" + block("    best = 0.0", "    best = 1.0")
+    assert "best = 1.0" in program(reply, PARENT)
+    with pytest.raises(EditError, match="inside of its reasoning"):
+        program(f"<think>\n{draft}", PARENT, cut=True)
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\u2028"])
+def test_ends_of_lines_of_any_kind_are_the_same(end: str) -> None:
+    for reply in (block("    best = 0.0", "    best = 1.0"), f"```python\n{PARENT}```\n"):
+        assert program(reply.replace("\n", end), PARENT) == program(reply, PARENT)
+
+
 def test_a_block_may_lie_in_a_fence() -> None:
     reply = "```python\n" + block("    best = 0.0", "    best = 5.0") + "```"
     assert "best = 5.0" in program(reply, PARENT)

@@ -1,5 +1,6 @@
 """What models are asked, what is made of their replies, and the other ways to get replies."""
 
+import io
 import json
 import math
 import random
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from evolve import account, prompts, run, settings, skills
 from evolve.cli import main
@@ -141,6 +143,7 @@ def test_what_matters_least_is_left_out_where_there_is_no_room(
 
 def test_the_idea_of_a_reply_is_its_note() -> None:
     assert idea("Sure!\n**Idea:** rate by w/p \x1b[31m\nmore") == "rate by w/p  [31m"
+    assert idea("Idea: rate\rby p\r\nmore") == "rate"
     assert idea("no such line") == ""
     assert len(idea("Idea: " + "long " * 100)) <= 160
 
@@ -323,6 +326,21 @@ def test_the_account_of_a_run_adds_up(recorded: Path) -> None:
     json.dumps(found.facts(), allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    "name", ["openai:gpt-6-luna", "own", "anthropic+http://127.0.0.1:40321/v1#" + "long-name-" * 3]
+)
+def test_the_account_fits_into_80_columns_whatever_a_model_is_called(name: str) -> None:
+    line = account.Line(name, 123_456, 98_765, 12_345, 10**9, 10**8, 10**8, 10**6, 1234.5, 10**6, 123_456)
+    console = Console(width=80, file=io.StringIO())
+    account.print_account(account.Account({name: line}, {"improve": line}, {}, 0), console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= 80
+    assert sum(each.startswith(f" {name}") for each in lines) == 2, "in one piece, in both tables"
+    heads = [each for each in lines if "programs" in each]
+    rows = [each for each in lines if "98765" in each]
+    assert [each.index("98765") + 5 for each in rows] == [each.index("programs") + 8 for each in heads]
+
+
 def test_a_genetic_run_has_no_account(small_folder: Path, tmp_path: Path) -> None:
     assert search(tmp_path / "run", resolved(small_folder, "genetic")).account is None
 
@@ -362,11 +380,17 @@ def answer_prompts(place: Path, stop: threading.Event) -> None:
         time.sleep(0.05)
 
 
+def by_ratio(_prompt: str, rng: random.Random) -> str:
+    key = f"lambda j: p[j] / w[j] + {rng.random()} / 1e6"
+    return f"Idea: by ratio\n```python\ndef order(p, w):\n    return sorted(range(len(p)), key={key})\n```\n"
+
+
 def test_ideas_that_helped_are_carried_to_the_next_run_if_asked_for(
-    server: ModelServer, small_folder: Path, tmp_path: Path
+    small_folder: Path, tmp_path: Path
 ) -> None:
-    options = {"models": [f"{server.url}#m"], "budget": {"evaluations": 60}}
-    first = search(tmp_path / "first", resolved(small_folder, "llm", "llm.skills=true", **options))
+    with ModelServer(answer=by_ratio) as server:
+        options = {"models": [f"{server.url}#m"], "budget": {"evaluations": 8}}
+        first = search(tmp_path / "first", resolved(small_folder, "llm", "llm.skills=true", **options))
     with Journal.open(tmp_path / "first", read_only=True) as journal:
         digest = journal.meta("digest")
     cards = skills.load(digest)

@@ -70,6 +70,14 @@ def test_a_reply_comes_with_its_usage(ask: Ask) -> None:
     assert not reply.usage.estimated
 
 
+def test_a_model_is_made_ready_without_being_asked(ask: Ask) -> None:
+    server, model = ask
+    calls = server.counts["calls"]
+    model.warm()
+    assert server.counts["calls"] == calls
+    assert "def order" in model.ask(PROMPT, 4000).text
+
+
 def test_the_second_call_is_served_from_the_cache(ask: Ask) -> None:
     _, model = ask
     model.ask(PROMPT, 4000)
@@ -174,11 +182,19 @@ def test_models_are_read_with_their_weights() -> None:
         "http://#x",
         "openai:x=0",
         "https://me:pw@h/v1#x",
+        "https://me:pw@h/v1#",
+        "https://me:pw@h:99999/v1#x",
+        "https://me:pw@h/v1#x=0",
+        "me:pw@h/v1#x",
+        "https://h/v1?key=pw#x",
+        "http://127.0.0.1:0/v1#x",
+        "http://[::1/v1#x",
     ],
 )
 def test_a_name_of_another_form_is_refused_with_the_right_ones(text: str) -> None:
-    with pytest.raises(ModelError, match="--model"):
+    with pytest.raises(ModelError, match="--model") as caught:
         parse(text)
+    assert "pw" not in str(caught.value)
 
 
 def test_every_listed_price_is_complete_and_dated() -> None:
@@ -249,6 +265,26 @@ def test_a_key_comes_from_the_environment_first(monkeypatch: pytest.MonkeyPatch,
     assert keys.find("OPENAI_API_KEY") == "from-file"
     monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
     assert keys.find("OPENAI_API_KEY") == "from-environment"
+
+
+@pytest.mark.parametrize("written", ['export {}="{}"', "{}='{}'  # mine", "  {} = {}  "])
+def test_a_file_of_keys_is_read_as_a_shell_would(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / ".env").write_text(written.format("OPENAI_API_KEY", "sk-abc123") + "\n", newline="\r\n")
+    assert keys.find("OPENAI_API_KEY") == "sk-abc123"
+
+
+def test_what_cannot_be_a_key_is_refused_and_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVOLVE_MODEL_KEY", " sk-with-an-end-of-line\n")
+    assert keys.find("EVOLVE_MODEL_KEY") == "sk-with-an-end-of-line"
+    for value in ("sk-two\nlines", "schlüssel"):
+        monkeypatch.setenv("EVOLVE_MODEL_KEY", value)
+        with pytest.raises(ModelError, match="EVOLVE_MODEL_KEY holds") as caught:
+            connect(parse("http://127.0.0.1:9/v1#m"), 5.0, True)
+        assert value not in str(caught.value)
 
 
 def test_a_file_of_keys_that_git_would_commit_is_refused(

@@ -7,21 +7,39 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from evolve.models.base import Failure, Model, Reply, estimate, without_keys
-from evolve.models.http import of_status
+from evolve.models.http import of_status, rehearsal
 from evolve.models.spec import Spec
 from evolve.records import Fault, Prompt, Usage
 
 if TYPE_CHECKING:
+    import httpx2
     from anthropic.types import Message
 
 NO_KEY = "none"
+_MESSAGE = (
+    '"id":"","type":"message","role":"assistant","model":"","content":[{"type":"text","text":"yes"}],'
+    '"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":1}'
+)
+_EVENTS = "".join(
+    f"event: {name}\ndata: {{{data}}}\n\n"
+    for name, data in (
+        ("message_start", f'"type":"message_start","message":{{{_MESSAGE}}}'),
+        (
+            "content_block_delta",
+            '"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"!"}',
+        ),
+        ("message_stop", '"type":"message_stop"'),
+    )
+)
 
 
 class AnthropicModel(Model):
     """A model behind the messages interface."""
 
-    def __init__(self, spec: Spec, key: str, timeout_s: float, stream: bool) -> None:
-        """timeout_s: without a single byte; a stream may take longer as a whole."""
+    def __init__(
+        self, spec: Spec, key: str, timeout_s: float, stream: bool, http: httpx2.Client | None = None
+    ) -> None:
+        """timeout_s: without a single byte; a stream may take longer as a whole. http: None = the network."""
         import anthropic
 
         self._spec = spec
@@ -29,7 +47,11 @@ class AnthropicModel(Model):
         self._stream = stream
         self._timeout_s = timeout_s
         self._client = anthropic.Anthropic(
-            api_key=key or NO_KEY, base_url=spec.url or None, timeout=timeout_s, max_retries=0
+            api_key=key or NO_KEY,
+            base_url=spec.url or None,
+            timeout=timeout_s,
+            max_retries=0,
+            http_client=http,
         )
 
     def ask(self, prompt: Prompt, reply_tokens: int) -> Reply:
@@ -46,6 +68,10 @@ class AnthropicModel(Model):
             else:
                 message = self._client.messages.create(**options, timeout=self._timeout_s)
             return _judged(message)
+
+    def warm(self) -> None:
+        with rehearsal(_EVENTS if self._stream else f"{{{_MESSAGE}}}", self._stream) as http:
+            AnthropicModel(self._spec, "", 1.0, self._stream, http).ask(Prompt("", ""), 1)
 
     def close(self) -> None:
         self._client.close()
@@ -81,16 +107,19 @@ class AnthropicModel(Model):
             yield
         except anthropic.APIStatusError as error:
             status = _STREAMED.get(str(error.type), error.status_code)
-            text = without_keys(error.response.text if status == error.status_code else str(error), self._key)
-            raise of_status(status, text, error.response.headers) from None
+            text = error.response.text if status == error.status_code else str(error)
+            raise of_status(status, self._told(text), error.response.headers) from None
         except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
-            raise Failure(Fault.TIMED_OUT, str(error)) from None
+            raise Failure(Fault.TIMED_OUT, self._told(error)) from None
         except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
-            raise Failure(Fault.UNREACHABLE, f"{error} {error.__cause__ or ''}".strip()) from None
+            raise Failure(Fault.UNREACHABLE, self._told(f"{error} {error.__cause__ or ''}")) from None
         except anthropic.APIError as error:
-            raise Failure(Fault.MALFORMED, without_keys(error.message, self._key)) from None
+            raise Failure(Fault.MALFORMED, self._told(error.message)) from None
         except (ValueError, AttributeError, TypeError) as error:  # a body that is no JSON, or another JSON
-            raise Failure(Fault.MALFORMED, f"{type(error).__name__}: {error}") from None
+            raise Failure(Fault.MALFORMED, self._told(f"{type(error).__name__}: {error}")) from None
+
+    def _told(self, error: object) -> str:
+        return without_keys(str(error), self._key).strip()
 
 
 _STREAMED = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500}

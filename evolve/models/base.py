@@ -54,6 +54,12 @@ class Model(ABC):
             Failure: there is no usable reply.
         """
 
+    def warm(self) -> None:  # noqa: B027 - most models have nothing to prepare
+        """Do once what the first call would do; 64 first calls at once would each be in the others' way.
+
+        A client library imports parts of itself, and builds the types of its replies, when they are first needed.
+        """
+
     def close(self) -> None:  # noqa: B027 - most models hold nothing
         """Give back connections."""
 

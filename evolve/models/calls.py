@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import random
 import threading
@@ -51,7 +52,8 @@ class Calls:
         self._cancelled = threading.Event()
         self._waiting: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._work, name=f"model-{i}", daemon=True) for i in range(in_flight)
+            threading.Thread(target=self._work, name=f"model-{i}", args=(i == 0,), daemon=True)
+            for i in range(in_flight)
         ]
         for thread in self._threads:
             thread.start()
@@ -67,7 +69,11 @@ class Calls:
         for line in self._lines.values():
             line.model.close()
 
-    def _work(self) -> None:
+    def _work(self, first: bool) -> None:
+        if first:  # while the seeds are evaluated
+            for line in self._lines.values():
+                with contextlib.suppress(Failure):
+                    line.model.warm()
         while (request := self._waiting.get()) is not None and not self._cancelled.is_set():
             try:
                 self._ask(request)

@@ -58,7 +58,7 @@ def check_keys(settings: Settings) -> None:
         ModelError: naming the model and the variable.
     """
     for spec in map(parse, settings.models):
-        if settings.proposer == "llm" and spec.needs_key and not keys.find(spec.variable):
+        if settings.proposer == "llm" and not keys.find(spec.variable) and spec.needs_key:
             raise ModelError(missing(spec))
 
 

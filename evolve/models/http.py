@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from time import time
+from typing import TYPE_CHECKING
 
 from evolve.models.base import Failure
 from evolve.records import Fault
+
+if TYPE_CHECKING:
+    import httpx2
 
 _BY_STATUS = {
     401: Fault.WRONG_KEY,
@@ -55,3 +60,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time()) if text else None
     except ValueError:
         return None
+
+
+@contextmanager
+def rehearsal(body: str, stream: bool) -> Iterator[httpx2.Client]:
+    """A client that answers each request with the same text, and opens no connection."""
+    import httpx2
+
+    headers = {"content-type": "text/event-stream" if stream else "application/json"}
+    answer = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=body.encode()))
+    with httpx2.Client(transport=answer) as client:
+        yield client

@@ -16,9 +16,14 @@ def find(variable: str) -> str:
     """A key by the name of its variable; "" if there is none. The environment goes before the file.
 
     Raises:
-        ModelError: the file `.env` would be committed.
+        ModelError: the file `.env` would be committed, or the value cannot be a key.
     """
-    return os.environ.get(variable) or _from_file(variable)
+    key = (os.environ.get(variable) or _from_file(variable)).strip()
+    if not (key.isascii() and key.isprintable()):  # a client would quote it, in an error about its header
+        raise ModelError(
+            f"{variable} holds characters that no key has, line ends or letters beyond ASCII; set it anew"
+        )
+    return key
 
 
 def _from_file(variable: str) -> str:

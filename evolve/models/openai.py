@@ -8,28 +8,44 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from evolve.models.base import Failure, Model, Reply, estimated, without_keys
-from evolve.models.http import of_status
+from evolve.models.http import of_status, rehearsal
 from evolve.models.spec import Spec
 from evolve.records import Fault, Prompt, Usage
 
 if TYPE_CHECKING:
+    import httpx2
     from openai.types import CompletionUsage
 
 NO_KEY = "none"  # compatible servers want the header, whatever is in it
+_USAGE = '"usage":{"prompt_tokens":1,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":0}}'
+_COMPLETION = (
+    '{"id":"","created":0,"model":"","object":"chat.completion","choices":[{"index":0,"finish_reason":"stop",'
+    '"message":{"role":"assistant","content":"yes"}}],' + _USAGE + "}"
+)
+_CHUNK = (
+    'data: {"id":"","created":0,"model":"","object":"chat.completion.chunk","choices":[{"index":0,'
+    '"finish_reason":"stop","delta":{"content":"yes"}}],' + _USAGE + "}\n\ndata: [DONE]\n\n"
+)
 
 
 class OpenAIModel(Model):
     """A model behind chat completions; of OpenAI itself, or of a server with a base URL."""
 
-    def __init__(self, spec: Spec, key: str, timeout_s: float, stream: bool) -> None:
-        """timeout_s: without a single byte; a stream may take longer as a whole."""
+    def __init__(
+        self, spec: Spec, key: str, timeout_s: float, stream: bool, http: httpx2.Client | None = None
+    ) -> None:
+        """timeout_s: without a single byte; a stream may take longer as a whole. http: None = the network."""
         import openai
 
         self._spec = spec
         self._key = key
         self._stream = stream
         self._client = openai.OpenAI(
-            api_key=key or NO_KEY, base_url=spec.url or None, timeout=timeout_s, max_retries=0
+            api_key=key or NO_KEY,
+            base_url=spec.url or None,
+            timeout=timeout_s,
+            max_retries=0,
+            http_client=http,
         )
 
     def ask(self, prompt: Prompt, reply_tokens: int) -> Reply:
@@ -40,6 +56,10 @@ class OpenAIModel(Model):
         if not reply.text.strip():
             raise Failure(Fault.EMPTY, "the reply has no text", usage=reply.usage)
         return reply
+
+    def warm(self) -> None:
+        with rehearsal(_CHUNK if self._stream else _COMPLETION, self._stream) as http:
+            OpenAIModel(self._spec, "", 1.0, self._stream, http).ask(Prompt("", ""), 1)
 
     def close(self) -> None:
         self._client.close()
@@ -99,17 +119,20 @@ class OpenAIModel(Model):
         try:
             yield
         except openai.APIStatusError as error:
-            text = without_keys(error.response.text, self._key)
-            raise of_status(error.status_code, text, error.response.headers) from None
+            raise of_status(
+                error.status_code, self._told(error.response.text), error.response.headers
+            ) from None
         except openai.APITimeoutError as error:
-            raise Failure(Fault.TIMED_OUT, str(error)) from None
+            raise Failure(Fault.TIMED_OUT, self._told(error)) from None
         except openai.APIConnectionError as error:
-            raise Failure(Fault.UNREACHABLE, f"{error} {error.__cause__ or ''}".strip()) from None
+            raise Failure(Fault.UNREACHABLE, self._told(f"{error} {error.__cause__ or ''}")) from None
         except openai.APIError as error:  # an error inside a stream
-            text = without_keys(f"{error.message} {error.body or ''}", self._key)
-            raise of_status(500, text, {}) from None
+            raise of_status(500, self._told(f"{error.message} {error.body or ''}"), {}) from None
         except ValueError as error:  # a body that is no JSON
-            raise Failure(Fault.MALFORMED, f"{type(error).__name__}: {error}") from None
+            raise Failure(Fault.MALFORMED, self._told(f"{type(error).__name__}: {error}")) from None
+
+    def _told(self, error: object) -> str:
+        return without_keys(str(error), self._key).strip()
 
 
 def _judged(

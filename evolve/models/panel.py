@@ -73,6 +73,11 @@ class Panel:
         untils = [health.until for health in self._health.values()]
         return min(untils) > at and min(untils) < math.inf
 
+    def aside(self, at: float) -> str:
+        """The models that are not asked now, each with its last fault; "" if all are well."""
+        down = {name: health for name, health in self._health.items() if health.until > at}
+        return "; ".join(f"{name}: {health.fault}" for name, health in down.items())
+
     @property
     def silence(self) -> str:
         """The last fault of each model, once all are given up; "" before."""

@@ -12,6 +12,7 @@ from evolve.models import keys
 
 _WEIGHT = re.compile(r"=(\d+(?:\.\d+)?)$")
 _EXAMPLES = "openai:NAME, anthropic:NAME or http://127.0.0.1:8000/v1#NAME"
+_LOGIN = re.compile(r"[^/\s]*@")  # of a URL; no error says it
 OWN_KEY = "EVOLVE_MODEL_KEY"  # for compatible servers that want one
 
 
@@ -58,30 +59,37 @@ def parse(text: str) -> Spec:
     Raises:
         ModelError: it has none of the three forms.
     """
+    shown = _LOGIN.sub("[...]@", text)
     found = _WEIGHT.search(text)
     weight = float(found[1]) if found else 1.0
     bare = text[: found.start()] if found else text
     if weight <= 0:
-        raise ModelError(f"--model {text}: the weight has to be above 0; leave the model out instead")
+        raise ModelError(f"--model {shown}: the weight has to be above 0; leave the model out instead")
     if "://" in bare:
-        return _server(bare, weight)
+        return _server(bare, weight, shown)
     provider, colon, name = bare.partition(":")
     if not colon or not name or provider not in keys.VARIABLES:
-        raise ModelError(f"--model {text}: expected {_EXAMPLES}")
+        raise ModelError(f"--model {shown}: expected {_EXAMPLES}")
     return Spec(bare, provider, name, weight=weight)
 
 
-def _server(text: str, weight: float) -> Spec:
+def _server(text: str, weight: float, shown: str) -> Spec:
     address, _, name = text.partition("#")
     interface = "anthropic" if address.startswith("anthropic+") else "openai"
     url = address.removeprefix("anthropic+").rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not name:
+    wrong = ModelError(
+        f"--model {shown}: a server is given as http://HOST:PORT/v1#NAME; got no NAME, no HOST or a wrong PORT"
+    )
+    try:
+        parts = urlsplit(url)
+        valid = parts.port != 0 and parts.scheme in ("http", "https") and parts.hostname and name
+    except ValueError:  # a port beyond 65535, an address that is none
+        raise wrong from None
+    if not valid:
+        raise wrong
+    if "@" in parts.netloc or parts.query:
         raise ModelError(
-            f"--model {text}: a server is given as http://HOST:PORT/v1#NAME; got no NAME or no HOST"
-        )
-    if parts.username or parts.password:
-        raise ModelError(
-            f"--model: a URL with a user or a password would be stored with the run; put the key into {OWN_KEY}"
+            f"--model {shown.partition('?')[0]}: a URL with a user, a password or a query would be stored; "
+            f"put the key into {OWN_KEY}"
         )
     return Spec(text, interface, name, url, weight)

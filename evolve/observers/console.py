@@ -172,8 +172,9 @@ def _models(run: Run) -> str:
     """What is being asked of models, and what they took; "" where none is asked."""
     if run.search.asker is None:
         return ""
-    budget = run.search.budget
-    return f", {len(run.search.open)} calls under way, {budget.tokens:,} tokens, ${budget.dollars:.4f}"
+    budget, aside = run.search.budget, run.search.asker.aside(run.elapsed_s)
+    down = f", set aside: {aside}" if aside else ""
+    return f", {len(run.search.open)} calls under way, {budget.tokens:,} tokens, ${budget.dollars:.4f}{down}"
 
 
 def _left(run: Run) -> str:

@@ -70,6 +70,10 @@ class ModelProposer(ABC):
     def paused(self, at: float) -> bool:
         """Whether no model can be asked now, and one can later."""
 
+    @abstractmethod
+    def aside(self, at: float) -> str:
+        """Which models are not asked now, and why; "" if all are well."""
+
     @property
     @abstractmethod
     def silence(self) -> str:

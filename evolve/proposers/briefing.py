@@ -7,7 +7,7 @@ described, never shown: their names, their places in the grid of instances, scor
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +16,7 @@ from evolve import program as programs
 from evolve.models.base import estimate
 from evolve.problem import Problem
 from evolve.prompts import template
-from evolve.records import Candidate, Evaluation, Member, Prompt, Sample, Split
+from evolve.records import Array, Candidate, Evaluation, Member, Prompt, Sample, Split
 from evolve.scoring import group_indices
 
 GROUPS = 8  # of instances, the worst ones, with the mean score of each
@@ -90,9 +90,7 @@ class Briefing:
             program=self._source(broken),
             status=str(evaluation.status),
             error=evaluation.feedback[:TEXT],
-            cost=f"It was well up to there on {evaluation.instances} instances.\n"
-            if evaluation.instances
-            else "",
+            cost=_cost(evaluation),
         )
         return Prompt(self.system, text)
 
@@ -113,10 +111,10 @@ class Briefing:
             f"## {title}",
             "",
             f"Score {evaluation.score:.4f}; {objective.name} {evaluation.objective:.5g} {objective.unit} on average "
-            f"({'less' if objective.direction == 'minimise' else 'more'} is better). "
-            f"The slowest instance took {evaluation.slowest:.0%} of its CPU limit.",
+            f"({'less' if objective.direction == 'minimise' else 'more'} is better).",
             *self._by_group(evaluation),
             *self._worst(evaluation),
+            *_cpu(evaluation),
             "",
             self._source(member.candidate),
         ]
@@ -130,15 +128,20 @@ class Briefing:
         return "\n".join([_fence(candidate.files[own]), *fixed])
 
     @cached_property
-    def _groups(self) -> Mapping[str, Sequence[int]]:
-        return group_indices(self._problem, self._problem.split(Split.TRAIN))
+    def _groups(self) -> tuple[list[str], Array, Array]:
+        """Labels of the groups of instances, the place in them of each instance, and the size of each group."""
+        groups = group_indices(self._problem, self._problem.split(Split.TRAIN))
+        sizes = np.array([len(indices) for indices in groups.values()])
+        places = np.empty(sizes.sum(), int)
+        for place, indices in enumerate(groups.values()):
+            places[indices] = place
+        return list(groups), places, sizes
 
     def _means(self, evaluation: Evaluation) -> dict[str, float]:
         """Mean score per group of instances."""
-        scores = np.asarray(evaluation.scores)
-        return {
-            label: float(scores[list(indices)].mean()) for label, indices in self._groups.items() if label
-        }
+        labels, places, sizes = self._groups
+        means = np.bincount(places, evaluation.scores, len(sizes)) / sizes
+        return {label: mean for label, mean in zip(labels, means.tolist(), strict=True) if label}
 
     def _by_group(self, evaluation: Evaluation) -> list[str]:
         means = self._means(evaluation)
@@ -189,6 +192,21 @@ class Briefing:
         best = sorted(gains, key=lambda label: (-gains[label], label))[:ELSEWHERE]
         where = "; ".join(f"{label} by {gains[label]:.4f}" for label in best)
         return f", better on {where}" if where else ""
+
+
+def _cost(evaluation: Evaluation) -> str:
+    """How far a program came that failed, and where its time went if that was it."""
+    came = f"It was well up to there on {evaluation.instances} instances.\n" if evaluation.instances else ""
+    return f"{came}{evaluation.profile}\n" if evaluation.profile else came
+
+
+def _cpu(evaluation: Evaluation) -> list[str]:
+    """What a program takes, as measured from outside, and where it goes, by its own account."""
+    each = 1000 * evaluation.cpu_s / max(1, evaluation.instances)
+    said = (
+        f"CPU: {each:.3g} ms an instance on average; the slowest took {evaluation.slowest:.0%} of its limit."
+    )
+    return [said, *evaluation.profile.splitlines()]
 
 
 def target(problem: Problem) -> str:

@@ -112,6 +112,9 @@ class LlmProposer(ModelProposer):
     def paused(self, at: float) -> bool:
         return self.panel.paused(at)
 
+    def aside(self, at: float) -> str:
+        return self.panel.aside(at)
+
     @property
     def silence(self) -> str:
         return self.panel.silence
@@ -184,11 +187,11 @@ class LlmProposer(ModelProposer):
 
     def _candidate(self, request: Request, exchange: Exchange) -> Candidate:
         file, parent = self._contract.file, self._find(request.parents[0])
-        text = edits.program(exchange.reply, parent.files[file], exchange.cut)
+        text = edits.program(exchange.reply, parent.files[file], exchange.cut, self._contract.entry)
         defined = programs.defined_functions(programs.parse(text, file))
         if self._contract.entry and self._contract.entry not in defined:
             raise ProgramError(f"the program does not define {self._contract.entry}")
-        note = idea(exchange.reply)
+        note = idea(edits.said(exchange.reply))
         made = programs.make_candidate({**parent.files, file: text}, request.parents, request.operator, note)
         if made.id == parent.id:
             raise ProgramError("the program is the same as its parent")
@@ -246,7 +249,7 @@ class LlmProposer(ModelProposer):
 
 def idea(reply: str) -> str:
     """What a reply says of itself, in one short line."""
-    found = _IDEA.search(reply)
+    found = _IDEA.search("\n".join(reply.splitlines()))
     return _printable(found[1])[:NOTE].strip() if found else ""
 
 
