@@ -30,6 +30,7 @@ class ConsoleObserver:
         self._console = console
         self._live: Live | None = None
         self._drawn = 0.0
+        self._remarked = 0  # remarks of the backend that were shown
         self._finished: deque[float] = deque()
         self._events: deque[Text] = deque(maxlen=EVENTS)
 
@@ -64,6 +65,9 @@ class ConsoleObserver:
         self._events.append(Text(f"{at:7.1f} s  {line}", style=style, overflow="ellipsis", no_wrap=True))
 
     def tick(self, run: Run) -> None:
+        for remark in run.remarks[self._remarked :]:
+            self._console.print(Text(f"Warning: {remark}", style="yellow"), soft_wrap=True)
+        self._remarked = len(run.remarks)
         now = time.monotonic()
         pause = REFRESH_S if self._live else PLAIN_S
         if now - self._drawn < pause:
