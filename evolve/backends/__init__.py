@@ -4,6 +4,7 @@ through on_dask.py or on_ray.py, station.py is the worker's side of that."""
 from __future__ import annotations
 
 import importlib.util
+import os
 from functools import partial
 
 from evolve.backends.base import Backend, Host
@@ -58,6 +59,9 @@ def make_backend(
 
         connect = partial(DaskEngine, chosen.address, the_settings.workers, needs)
         return Crew(the_problem, the_settings, seen, connect)
+    if not chosen.address:
+        # read when Ray is imported: a cluster of this machine alone is then on loopback alone
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from evolve.backends.on_ray import RayEngine
 
     return Crew(

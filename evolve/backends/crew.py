@@ -37,7 +37,8 @@ COPIES = 2  # further copies of a job whose worker takes too long, beside the fi
 OVERDUE = 20.0  # times as long as expected is too long,
 OVERDUE_S = 10.0  # but not before so many seconds
 UNKNOWN_S = 60.0  # the same, beside the limits of CPU time, before any evaluation has come back
-PATIENCE_S = 60.0  # for which a cluster may be without any worker
+PATIENCE_S = 60.0  # for which a cluster may be without any worker,
+REFUSED_S = 10.0  # or, at the start, have none but those that may not have work
 QUEUED = 2  # batches for each slot: one running, one on its way
 LINGER_S = 0.005  # without a new task before a batch that is not full is sent
 LOOK_S = 1.0  # between two looks at the hosts
@@ -385,11 +386,9 @@ class Crew:
         began = time.monotonic()
         self._look()
         while not self._slots:
-            if time.monotonic() - began > PATIENCE_S:
+            # others may join; where some came and were refused, not many more will
+            if time.monotonic() - began > (REFUSED_S if self._engine.hosts() else PATIENCE_S):
                 raise BackendError(f"the cluster has no worker that may have work{self._refusals()}")
-            hosts = self._engine.hosts()
-            if hosts and all(host.refusal for host in hosts):
-                raise BackendError(f"no host of the cluster may have work{self._refusals()}")
             time.sleep(0.1)
             self._look()
 

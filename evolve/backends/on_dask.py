@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from distributed import Client, Future, get_worker
+from distributed import Client, Future, Security, get_worker
 from distributed.client import FutureCancelledError
+from distributed.comm import connect
 
 from evolve.backends.base import Host, Lost, Returned
 from evolve.backends.environment import scrubbed
@@ -30,7 +31,7 @@ from evolve.errors import BackendError
 SLOT = "EVOLVE"  # the resource that examined workers have, one for each thread
 GPU = "GPU"  # the resource that `dask worker --resources GPU=1` declares
 COST_S = 0.005  # of a batch: serialising, the scheduler, the way there and back
-CONNECT_S = 15.0  # until the scheduler answers
+CONNECT_S = 10.0  # until the scheduler answers
 RECONNECT_S = 60.0  # until a scheduler that was restarted answers
 
 
@@ -67,6 +68,7 @@ class DaskEngine:
         self._here = None if address else _start(workers, needs_gpu)
         self._address = address or _address(self._here)
         try:
+            asyncio.run(_knock(self._address))
             self._client = Client(self._address, timeout=CONNECT_S, set_as_default=False, name="evolve")
         except (OSError, ValueError, TimeoutError) as error:
             self._stop()
@@ -176,6 +178,12 @@ def _answer(future: Future) -> bytes | Lost:
         cause = future.exception(timeout=RECONNECT_S)
         return Lost(f"{type(cause).__name__}: {cause}")
     return Lost(f"Dask says {future.status}")
+
+
+async def _knock(address: str) -> None:
+    """See that a scheduler answers: a client that cannot connect makes a noise for long."""
+    comm = await connect(address, timeout=CONNECT_S, **Security().get_connection_args("client"))
+    await comm.close()
 
 
 def _start(workers: int, needs_gpu: bool) -> subprocess.Popen[str]:

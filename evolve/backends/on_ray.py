@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Any
 
 # read when Ray is imported: without a token, whoever reaches a port of a cluster may run code there
@@ -61,7 +62,7 @@ class RayEngine:
         _connect(address, workers)
         self._parcel = ray.put(parcel)
         options = {"num_cpus": 1, "num_gpus": int(needs_gpu), "max_retries": RETRIES}
-        self._serve = ray.remote(serve).options(**options)
+        self._serve = ray.remote(**options)(serve)
         self._examine = ray.remote(examine)
         if needs_gpu and not ray.cluster_resources().get("GPU"):
             self.close()
@@ -158,6 +159,13 @@ def _connect(address: str, workers: int) -> None:
         }
         with _as_it_was(), _without_keys():
             ray.init(address="local", **here, **quiet)
+        found = ray.nodes()[0]["NodeManagerAddress"]
+        if not ip_address(found).is_loopback:
+            ray.shutdown()
+            raise BackendError(
+                f"Ray would listen on {found}, beyond this machine; start it yourself if that is meant, with "
+                f"RAY_AUTH_MODE=token, and name it: --ray {found}:6379"
+            )
         return
     try:
         with _as_it_was():

@@ -57,7 +57,8 @@ def wrap(the_problem: Problem, the_settings: Settings, describe: bool, footing: 
     Raises:
         BackendError: it is too large to be sent.
     """
-    files = sorted(set(_files(the_problem)))
+    instances = instances_digest(the_problem)
+    files = sorted(set(_files(the_problem)))  # after the instances were made: what they import is known now
     data = the_problem.data.path if the_problem.data else None
     root = Path(os.path.commonpath([the_problem.folder, *(path.parent for path in files)]))
     texts = {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
@@ -77,7 +78,7 @@ def wrap(the_problem: Problem, the_settings: Settings, describe: bool, footing: 
         below,
         the_problem.name,
         the_problem.digest,
-        instances_digest(the_problem),
+        instances,
         footing,
         the_settings.jail.minimum,
         describe,
@@ -89,13 +90,12 @@ def _below(folder: str, path: Path, top: Path) -> str:
 
 
 def _files(the_problem: Problem) -> Iterator[Path]:
-    """All of the problem's folder and seeds, and every Python file that was imported to make and judge instances."""
+    """The folders of the problem, its seeds, instances and evaluator, and what those import from elsewhere."""
     spec, folder = the_problem.spec, the_problem.folder
-    yield from _all(folder)
-    yield from _all((folder / spec.seeds).resolve())
-    homes = {folder, *((folder / name).resolve().parent for name in (spec.evaluator, spec.instances))}
+    names = (spec.seeds, spec.evaluator, spec.instances)
+    homes = {folder, *(_home((folder / name).resolve()) for name in names)}
     for home in homes:
-        yield from (path for path in home.glob("*.py") if path.is_file())
+        yield from _all(home)
     root = Path(os.path.commonpath(homes))
     own, installed = Path(evolve.__file__).parent, Path(sys.prefix)
     for module in list(sys.modules.values()):
@@ -107,6 +107,10 @@ def _files(the_problem: Problem) -> Iterator[Path]:
         outside = not path.is_relative_to(own) or path.is_relative_to(problem.bundled_root() / "problems")
         if path.suffix == ".py" and outside and not path.is_relative_to(installed) and path.is_file():
             yield path
+
+
+def _home(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
 
 
 def _all(top: Path) -> Iterator[Path]:
