@@ -213,14 +213,14 @@ class Run:
 
     def _loop(self, workers: Backend, calls: Calls | None) -> Stop:
         while not self._interrupted.is_set():
-            self._fill(workers, calls)
+            more = self._fill(workers, calls)
             if not self._busy:
                 if not self.search.budget.timed_out(self.elapsed_s):
                     self.search.close()
                 self._submit_begun(workers)
             if not self._busy or self._overdue:
                 return self._why()
-            self._take(workers)
+            self._take(workers, 0.0 if more else TICK_S)
             if remarks := workers.remarks():
                 self.remarks += remarks
                 self._note_hosts(workers)
@@ -251,17 +251,20 @@ class Run:
     def _fruitless_limit(self) -> int:
         return FRUITLESS_CALLS if self.search.asker else FRUITLESS
 
-    def _fill(self, workers: Backend, calls: Calls | None) -> None:
+    def _fill(self, workers: Backend, calls: Calls | None) -> bool:
+        """Propose until all workers have enough; True if they have not, and results need not be waited for."""
         if calls is not None and not self.search.founding:
             self._ask(workers, calls)
-            return
+            return False
         for _ in range(ATTEMPTS):
             if self._in_flight >= QUEUED_PER_WORKER * workers.capacity() or self._fruitless >= FRUITLESS:
-                return
+                return False
             if not self.search.ready or not self._may_begin():
-                return
+                return False
             self._intervene()
             self._propose(workers, self.search.propose())
+        # one worker's results come at their time in the order of things: the same seed gives the same run
+        return workers.capacity() > 1
 
     def _propose(self, workers: Backend, proposal: Proposal) -> None:
         self._journal(proposal)
@@ -332,9 +335,9 @@ class Run:
         self._in_flight += 1
         workers.submit(task).add_done_callback(self._results.put)
 
-    def _take(self, workers: Backend) -> None:
+    def _take(self, workers: Backend, wait_s: float) -> None:
         try:
-            result = self._results.get(timeout=TICK_S)
+            result = self._results.get(timeout=wait_s)
         except queue.Empty:
             return
         match result:

@@ -41,6 +41,9 @@ from tests.contracts.backend import BackendContract, chosen, essence, program, t
 from tests.test_run import entries, facts
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "bench"))
+import netns  # noqa: E402
+
 needs_dask = pytest.mark.skipif(
     importlib.util.find_spec("distributed") is None,
     reason="dask is not installed: pip install 'evolve[dask]'",
@@ -403,41 +406,6 @@ def test_keys_are_told_from_other_variables() -> None:
 # -- hosts of a network of their own
 
 
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)
-
-
-def _namespaces() -> bool:
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        return False
-    made = subprocess.run(["ip", "netns", "add", "evolve-probe"], capture_output=True, check=False)
-    subprocess.run(["ip", "netns", "del", "evolve-probe"], capture_output=True, check=False)
-    return made.returncode == 0
-
-
-@contextmanager
-def network(count: int) -> Iterator[list[str]]:
-    """Namespaces with a cable each to this one: 10.213.N.1 here, 10.213.N.2 there."""
-    names = [f"evolve{number}" for number in range(count)]
-    try:
-        for number, name in enumerate(names):
-            ip("netns", "add", name)
-            ip("link", "add", f"ev{number}", "type", "veth", "peer", "name", "eth0", "netns", name)
-            ip("addr", "add", f"10.213.{number}.1/24", "dev", f"ev{number}")
-            ip("link", "set", f"ev{number}", "up")
-            for words in (
-                ("addr", "add", f"10.213.{number}.2/24", "dev", "eth0"),
-                ("link", "set", "eth0", "up"),
-                ("link", "set", "lo", "up"),
-                ("route", "add", "default", "via", f"10.213.{number}.1"),
-            ):
-                ip("-n", name, *words)
-        yield names
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-
-
 class Cutter:
     """An observer that pulls a cable while the search runs, and puts it back after `seconds`."""
 
@@ -455,25 +423,25 @@ class Cutter:
     def tick(self, search: run.Run) -> None:
         if search.search.evaluations >= 30 and not self.cut:
             self.cut = True
-            ip("link", "set", self.cable, "down")
-            threading.Timer(self.seconds, ip, ["link", "set", self.cable, "up"]).start()
+            netns.ip("link", "set", self.cable, "down")
+            threading.Timer(self.seconds, netns.ip, ["link", "set", self.cable, "up"]).start()
 
 
 @needs_dask
-@pytest.mark.skipif(not _namespaces(), reason="network namespaces need root and the command ip")
+@pytest.mark.skipif(not netns.available(), reason="network namespaces need root and the command ip")
 def test_hosts_of_their_own_evaluate_and_a_cut_cable_loses_nothing(
     small_folder: Path, tmp_path: Path
 ) -> None:
-    with network(2) as names, scheduler("10.213.0.1") as address, ExitStack() as hosts:
-        for name in names:
-            hosts.enter_context(worker(address, "ip", "netns", "exec", name))
+    with netns.network(2) as made_hosts, scheduler(made_hosts[0].here) as address, ExitStack() as hosts:
+        for made in made_hosts:
+            hosts.enter_context(worker(address, "ip", "netns", "exec", made.name))
         the_settings = msgspec.structs.replace(
             chosen(small_folder),
             workers=0,
             backend=BackendSettings("dask", address),
             budget=settings.BudgetSettings(evaluations=120),
         )
-        cutter = Cutter("ev1", 2.0)
+        cutter = Cutter(made_hosts[1].cable, 2.0)
         search = run.start(tmp_path / "run", the_settings, [cutter])
         result = search.execute()
         search.journal.close()
