@@ -82,8 +82,10 @@ def small_problem(folder: Path) -> Problem:
 
 def spinning(rounds: int, number: int) -> Candidate:
     """A program that counts for a while; `number` makes it another one."""
-    body = f"def order(p, w):\n    for _ in range({rounds}):\n        pass\n    return list(range(len(p)))[:len(p) + {number}]\n"
-    return make_candidate({"program.py": body})
+    count = f"    for _ in range({rounds}):\n        pass\n"
+    return make_candidate(
+        {"program.py": f"def order(p, w):\n    n = {number}\n{count}    return list(range(len(p)))\n"}
+    )
 
 
 def rounds_for(seconds: float, evaluator: Evaluator) -> int:
@@ -187,9 +189,9 @@ def rates(seconds: float, workers: int) -> str:
                 found[kind] = [rate(backend, rounds[ms], seconds) for ms in MILLISECONDS]
             print(kind, found[kind], flush=True)
     lines = [
-        f"# Evaluations per second on each backend\n\n{machine_line()} Programs that count for 5, 50 and 500 ms, in the "
-        f"jail; {workers} workers; {seconds:g} s a figure after as long a time to get going. In brackets: in relation to "
-        f"`loky`. Here engine, workers and loop share the cores, which a cluster does not ask of them. "
+        f"# Evaluations per second on each backend\n\n{machine_line()} Programs that count for 5, 50 and 500 ms, in "
+        f"the jail; {workers} workers; {seconds:g} s a figure after half as long to get going. In brackets: in "
+        f"relation to `loky`. Here engine, workers and loop share the cores, which a cluster does not ask of them. "
         f"Made by `python bench/backends.py rates`.\n",
         "| backend | " + " | ".join(f"{ms} ms" for ms in MILLISECONDS) + " |",
         "| --- |" + " ---: |" * len(MILLISECONDS),
@@ -399,7 +401,7 @@ def ceiling(seconds: float, hosts: int) -> str:
         f"journal, on a simulated cluster of {hosts:,} workers in another process: evaluations sleep and give scores "
         f"at random. {seconds:g} s a figure, the first third left out. CPU is per candidate. "
         f"Made by `python bench/backends.py ceiling`.\n",
-        "| an evaluation takes | the workers could do | candidates/s | CPU proposing | CPU of the loop besides | CPU handing out |",
+        "| an evaluation takes | the workers could do | candidates/s | CPU proposing | loop besides | handing out |",
         "| ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
@@ -435,6 +437,7 @@ class Site:
     scheduler: int  # process id of its supervisor
     workers: tuple[int, ...]
     cables: tuple[str, ...]
+    cut_s: float  # for which the network is cut
 
     def kill(self, supervisor: int, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to what a supervisor keeps running."""
@@ -444,7 +447,7 @@ class Site:
 
 
 @contextmanager
-def site(environment: dict[str, str]) -> Iterator[Site]:
+def site(environment: dict[str, str], cut_s: float) -> Iterator[Site]:
     with network(2) as hosts, ExitStack() as stack:
         address = f"tcp://{hosts[0].here}:18786"
 
@@ -464,20 +467,20 @@ def site(environment: dict[str, str]) -> Iterator[Site]:
         scheduler = supervised(f"dask_scheduler --host {hosts[0].here} --port 18786")
         worker = f"dask_worker {address} --nthreads 1 --no-nanny"
         workers = tuple(supervised(worker, "ip", "netns", "exec", host.name) for host in hosts)
-        yield Site(address, scheduler, workers, tuple(host.cable for host in hosts))
+        yield Site(address, scheduler, workers, tuple(host.cable for host in hosts), cut_s)
 
 
-def kill_worker(where: Site, _cut_s: float) -> None:
+def kill_worker(where: Site) -> None:
     where.kill(where.workers[1])
 
 
-def vanish(where: Site, cut_s: float) -> None:
+def vanish(where: Site) -> None:
     """A host that is gone with everything, and comes back as another one after the run."""
     ip("link", "set", where.cables[1], "down")
     where.kill(where.workers[1])
 
 
-def slow_down(where: Site, cut_s: float) -> None:
+def slow_down(where: Site) -> None:
     """A worker that runs a tenth of the time, for five seconds."""
     until = time.monotonic() + 5.0
     while time.monotonic() < until:
@@ -487,17 +490,17 @@ def slow_down(where: Site, cut_s: float) -> None:
         time.sleep(0.01)
 
 
-def cut_network(where: Site, cut_s: float) -> None:
+def cut_network(where: Site) -> None:
     ip("link", "set", where.cables[1], "down")
-    time.sleep(cut_s)
+    time.sleep(where.cut_s)
     ip("link", "set", where.cables[1], "up")
 
 
-def restart_scheduler(where: Site, _cut_s: float) -> None:
+def restart_scheduler(where: Site) -> None:
     where.kill(where.scheduler)
 
 
-FAULTS: dict[str, tuple[str, Callable[[Site, float], None], float]] = {
+FAULTS: dict[str, tuple[str, Callable[[Site], None], float]] = {
     "killed": ("a worker is killed (SIGKILL)", kill_worker, 4.0),
     "vanished": ("a host vanishes", vanish, 4.0),
     "slow": ("a host is ten times slower", slow_down, 6.0),
@@ -536,14 +539,12 @@ class Outcome:
     worst_s: float = 0.0  # beyond the budget of seconds
 
 
-def sabotaged(
-    where: Site, name: str, the_problem: Problem, folder: Path, cut_s: float, outcome: Outcome
-) -> None:
+def sabotaged(where: Site, name: str, the_problem: Problem, folder: Path, outcome: Outcome) -> None:
     """One run with one fault; a run that stops is resumed, as its last line says."""
     _, fault, seconds = FAULTS[name]
-    budget = seconds + (cut_s if name == "cut" else 0.0)
+    budget = seconds + (where.cut_s if name == "cut" else 0.0)
     planned = on_site(where, the_problem, {"seconds": budget}, outcome.times + 1)
-    saboteur = Saboteur(lambda: fault(where, cut_s))
+    saboteur = Saboteur(lambda: fault(where))
     search = run.start(folder, planned, [saboteur])
     began = time.monotonic()
     try:
@@ -602,18 +603,19 @@ def faults(times: int, cut_s: float, names: Sequence[str]) -> str:
         the_problem = problem.load(str(Path(folder) / "small"))
         for name in names:
             rows[name] = Outcome()
-            with site(environment) as where:
+            with site(environment, cut_s) as where:
                 warm_up(where, the_problem, Path(folder) / name)
                 for number in range(times):
-                    sabotaged(where, name, the_problem, Path(folder) / f"{name}-{number}", cut_s, rows[name])
+                    sabotaged(where, name, the_problem, Path(folder) / f"{name}-{number}", rows[name])
                     ip("link", "set", where.cables[1], "up")
                     print(name, rows[name], flush=True)
     lines = [
-        f"# Faults on purpose\n\n{machine_line()} Runs on Dask with two hosts, each a network namespace with a cable of "
-        f"its own; in each run one fault, after 30 evaluations; the network is cut for {cut_s:g} s. Afterwards the journal "
-        f"is compared with the proposals, and every evaluation is made again here. "
+        f"# Faults on purpose\n\n{machine_line()} Runs on Dask with two hosts, each a network namespace with a cable "
+        f"of its own; in each run one fault, after 30 evaluations; the network is cut for {cut_s:g} s. Afterwards the "
+        f"journal is compared with the proposals, and every evaluation is made again here. `stopped`: runs that "
+        f"stopped with a line that says so, and were resumed. `wait`: the longest, beyond the run's budget. "
         f"Made by `python bench/backends.py faults --times {times} --cut {cut_s:g}`.\n",
-        "| fault | times | evaluations | lost | counted twice | other than here | runs that stopped and were resumed | longest wait |",
+        "| fault | times | evaluations | lost | counted twice | other than here | stopped | wait |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, row in rows.items():

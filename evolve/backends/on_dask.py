@@ -9,15 +9,21 @@ would not be given what waits in the scheduler.
 from __future__ import annotations
 
 import asyncio
+import math
 import subprocess
 import sys
+import threading
+import time
+import uuid
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from distributed import Client, Future, Security, get_worker
+from distributed import Client, Future, Queue, Security, get_client, get_worker
 from distributed.client import FutureCancelledError
 from distributed.comm import connect
 
@@ -33,6 +39,10 @@ GPU = "GPU"  # the resource that `dask worker --resources GPU=1` declares
 COST_S = 0.005  # of a batch: serialising, the scheduler, the way there and back
 CONNECT_S = 10.0  # until the scheduler answers
 RECONNECT_S = 60.0  # until a scheduler that was restarted answers
+LOOK_S = 0.01  # for each worker, between two looks at all of them
+ARRIVAL_S = 10.0  # from the end of a task to the arrival of its reply
+POLL_S = 1.0  # between two looks whether the end has come
+NUMBER = 8  # bytes of a reply's number
 
 
 def enlist(parcel: bytes, slots: int) -> bytes:
@@ -43,6 +53,24 @@ def enlist(parcel: bytes, slots: int) -> bytes:
         told = worker.set_resources(**{SLOT: slots})
         asyncio.run_coroutine_threadsafe(told, worker.loop.asyncio_loop).result(CONNECT_S)
     return answer
+
+
+def work(batch: bytes, number: int, name: str) -> None:
+    """On a worker: do a batch. The reply goes through the scheduler.
+
+    A result that stays with its worker until it is fetched, as Dask's do, is lost with it, and while a host does not
+    answer, all who fetch something wait.
+    """
+    Queue(name, client=get_client()).put(number.to_bytes(NUMBER, "little") + serve(batch))
+
+
+@dataclass
+class _Flight:
+    """A batch under way. ended: when its task was done; its reply should be here soon."""
+
+    future: Future
+    returned: Returned
+    ended: float = math.inf
 
 
 class DaskEngine:
@@ -64,7 +92,12 @@ class DaskEngine:
         self._resources = {SLOT: 1.0, GPU: 1.0} if needs_gpu else {SLOT: 1.0}
         self._hosts: dict[str, Host] = {}
         self._asked: dict[str, tuple[Future, str, int]] = {}
-        self._sent: set[Future] = set()
+        self._looked = 0.0
+        self._count = 0
+        self._name = f"evolve-{uuid.uuid4().hex[:12]}"  # of the queue by which replies come
+        self._lock = threading.Lock()
+        self._flights: dict[int, _Flight] = {}
+        self._closing = threading.Event()
         self._here = None if address else _start(workers, needs_gpu)
         self._address = address or _address(self._here)
         try:
@@ -76,8 +109,14 @@ class DaskEngine:
                 f"--dask {self._address}: no Dask scheduler answers ({error}); `dask scheduler` starts one"
             ) from None
         self._client._timeout = RECONNECT_S
+        self._receiver = threading.Thread(target=self._receive, name="replies", daemon=True)
+        self._receiver.start()
 
     def look(self) -> None:
+        self._missed()
+        if time.monotonic() - self._looked < LOOK_S * len(self._hosts) and self.slots():
+            return
+        self._looked = time.monotonic()
         there = self._there()
         self._hosts = {address: host for address, host in self._hosts.items() if address in there}
         for address in [address for address in self._asked if address not in there]:
@@ -89,8 +128,11 @@ class DaskEngine:
             if answer.done():
                 del self._asked[address]
                 self._hosts[address] = _host(answer, name, slots)
-        if self._sent and not self.slots():
-            self._client.cancel(list(self._sent))
+        if not self.slots():
+            with self._lock:
+                stranded = [flight.future for flight in self._flights.values()]
+            if stranded and self._client.status == "running":
+                self._client.cancel(stranded)
 
     def _there(self) -> dict[str, dict[str, Any]]:
         """Facts of the workers by their addresses; none while the scheduler is away."""
@@ -128,19 +170,65 @@ class DaskEngine:
     def send(self, batch: bytes, returned: Returned) -> None:
         if self._client.status != "running":
             raise Lost(f"the connection to the Dask scheduler {self._address} is lost; trying again")
-        future = self._client.submit(serve, batch, resources=self._resources, pure=False)
-        self._sent.add(future)  # a future that nobody holds is given up
+        self._count += 1
+        number = self._count
+        future = self._client.submit(work, batch, number, self._name, resources=self._resources, pure=False)
+        with self._lock:
+            self._flights[number] = _Flight(future, returned)
+        future.add_done_callback(lambda done: self._ended(number, done))
 
-        def ended(future: Future) -> None:
-            self._sent.discard(future)
-            returned(_answer(future))
+    def _ended(self, number: int, future: Future) -> None:
+        """A task has ended. Its reply comes by the queue, before or after this."""
+        if future.status == "finished":
+            with self._lock:
+                if number in self._flights:
+                    self._flights[number].ended = time.monotonic()
+        elif future.status == "error":
+            cause = future.exception(timeout=CONNECT_S)
+            self._deliver(number, Lost(f"{type(cause).__name__}: {cause}"))
+        else:
+            self._deliver(number, Lost(f"Dask says {future.status}"))
 
-        future.add_done_callback(ended)
+    def _deliver(self, number: int, answer: bytes | Lost) -> None:
+        with self._lock:
+            flight = self._flights.pop(number, None)
+        if flight is not None:
+            flight.returned(answer)
+
+    def _missed(self) -> None:
+        """Report what has ended and has not arrived: it was on its way when the connection broke."""
+        now = time.monotonic()
+        with self._lock:
+            missed = [n for n, flight in self._flights.items() if now - flight.ended > ARRIVAL_S]
+        for number in missed:
+            self._deliver(number, Lost("a result was lost on its way"))
+
+    def _receive(self) -> None:
+        """Replies, as they come; a thread of its own."""
+        inbox = None
+        while not self._closing.is_set():
+            try:
+                inbox = inbox or Queue(self._name, client=self._client)
+                found = [inbox.get(timeout=POLL_S), *inbox.get(batch=True)]
+            except TimeoutError:
+                continue
+            except (OSError, KeyError, ValueError, AttributeError, CancelledError):
+                # the scheduler is away, or another one is there that does not know the queue
+                inbox = None
+                self._closing.wait(POLL_S)
+                continue
+            for message in found:
+                self._deliver(int.from_bytes(message[:NUMBER], "little"), message[NUMBER:])
 
     def close(self) -> None:
+        self._closing.set()
+        with self._lock:
+            under_way = [flight.future for flight in self._flights.values()]
+            self._flights.clear()
         if self._client.status == "running":
             with suppress(OSError, TimeoutError):
-                self._client.cancel(list(self._sent))
+                self._client.cancel(under_way)
+        self._receiver.join(2 * CONNECT_S)
         self._client.close(timeout=2)
         self._stop()
 
@@ -169,13 +257,13 @@ def _host(answer: Future, name: str, slots: int) -> Host:
 def _answer(future: Future) -> bytes | Lost:
     if future.status == "finished":
         try:
-            found = future.result(timeout=RECONNECT_S)
+            found = future.result(timeout=CONNECT_S)
         except (OSError, TimeoutError, FutureCancelledError) as error:
             return Lost(f"the result did not come: {error}")
         assert isinstance(found, bytes)
         return found
     if future.status == "error":
-        cause = future.exception(timeout=RECONNECT_S)
+        cause = future.exception(timeout=CONNECT_S)
         return Lost(f"{type(cause).__name__}: {cause}")
     return Lost(f"Dask says {future.status}")
 
