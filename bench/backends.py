@@ -326,11 +326,11 @@ class Ceiling(NamedTuple):
 
 
 class Meter:
-    """Marks how far a run is, between two times in seconds, and how much CPU its proposals take."""
+    """Measures for some seconds, once `hosts` workers have all that they can take, and ends the run then."""
 
-    def __init__(self, after: float, until: float) -> None:
-        self.after = after
-        self.until = until  # then the run only waits for what is under way
+    def __init__(self, hosts: int, seconds: float) -> None:
+        self.hosts = hosts
+        self.seconds = seconds
         self.proposing = 0.0
         self.first: Mark | None = None
         self.last = Mark(0.0, 0.0, 0.0, 0.0, 0)
@@ -351,17 +351,21 @@ class Meter:
     def end(self, running: run.Run, result: run.Result) -> None: ...
 
     def tick(self, running: run.Run) -> None:
-        if running.elapsed_s > self.until:
-            return
-        cpu = (time.process_time(), time.thread_time(), self.proposing)
-        self.last = Mark(time.perf_counter(), *cpu, running.search.evaluations)
-        if self.first is None and running.elapsed_s > self.after:
-            self.first = self.last
+        search, now = running.search, time.perf_counter()
+        if self.first is not None and now - self.first.wall > self.seconds:
+            if self.last is self.first:
+                self.last = self._mark(now, search.evaluations)
+                signal.raise_signal(signal.SIGINT)  # the run ends cleanly
+        elif self.first is None and search.evaluations > self.hosts:
+            self.first = self.last = self._mark(now, search.evaluations)
+
+    def _mark(self, now: float, evaluations: int) -> Mark:
+        return Mark(now, time.process_time(), time.thread_time(), self.proposing, evaluations)
 
 
 def ceiling_at(hosts: int, eval_s: float, seconds: float, name: str = "smtt_dispatch") -> Ceiling:
     """A search with made-up scores on `hosts` workers that each sleep `eval_s` an evaluation."""
-    meter = Meter(seconds / 3, seconds)
+    meter = Meter(hosts, seconds)
 
     def simulated(the_problem: Problem, the_settings: Settings, seen: Seen, _cache: object = None) -> Backend:
         sizes = {str(split): len(the_problem.split(split)) for split in (Split.TRAIN, Split.VALIDATION)}
@@ -370,12 +374,12 @@ def ceiling_at(hosts: int, eval_s: float, seconds: float, name: str = "smtt_disp
         )
 
     with tempfile.TemporaryDirectory() as folder, replaced(simulated):
-        given = {"workers": hosts, "budget": {"seconds": seconds}}
+        given = {"workers": hosts, "budget": {"seconds": 1e6}}
         options = ["jail.minimum=rlimits", "mlflow.enabled=false", "stagnation.patience=0"]
         search = run.start(Path(folder) / "run", settings.resolve(name, given, options), [meter])
         search.execute()
         search.journal.close()
-    assert meter.first is not None, "the run was too short to measure"
+    assert meter.first is not None
     spent = Mark(*(late - early for late, early in zip(meter.last, meter.first, strict=True)))
     return Ceiling(eval_s, hosts / eval_s, spent)
 
@@ -399,7 +403,7 @@ def ceiling(seconds: float, hosts: int) -> str:
     lines = [
         f"# The loop's own ceiling\n\n{machine_line()} A search on smtt_dispatch, with the genetic proposer and its "
         f"journal, on a simulated cluster of {hosts:,} workers in another process: evaluations sleep and give scores "
-        f"at random. {seconds:g} s a figure, the first third left out. CPU is per candidate. "
+        f"at random. {seconds:g} s a figure, from when all workers have work. CPU is per candidate. "
         f"Made by `python bench/backends.py ceiling`.\n",
         "| an evaluation takes | the workers could do | candidates/s | CPU proposing | loop besides | handing out |",
         "| ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -410,11 +414,12 @@ def ceiling(seconds: float, hosts: int) -> str:
         shown = " | ".join(f"{row.ms(each):.2f} ms" for each in cpu)
         lines.append(f"| {row.seconds * 1000:g} ms | {row.offered:,.0f}/s | {row.rate:,.0f} | {shown} |")
     best = max(rows, key=lambda row: row.rate)
-    rest = best.ms(best.spent.process - best.spent.proposing)
+    spent = best.spent
     lines.append(
-        f"\nThe single loop's limit on this machine is about {best.rate:,.0f} candidates per second; the target was "
-        f"2,000. Proposing takes {best.spent.proposing / best.spent.process:.0%} of its CPU; all the rest together "
-        f"(search, journal, handing out) would allow {1000 / rest:,.0f}."
+        f"\nThe single loop's limit here is {best.rate:,.0f} candidates per second, and "
+        f"{1000 / best.ms(spent.process):,.0f} by its CPU alone; the target was 2,000. Proposing takes "
+        f"{spent.proposing / spent.process:.0%} of it; all the rest together (search, journal, handing out) would "
+        f"allow {1000 / best.ms(spent.process - spent.proposing):,.0f}."
     )
     return "\n".join(lines) + "\n"
 

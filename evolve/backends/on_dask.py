@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,13 @@ def work(batch: bytes, number: int, name: str) -> None:
     A result that stays with its worker until it is fetched, as Dask's do, is lost with it, and while a host does not
     answer, all who fetch something wait.
     """
-    Queue(name, client=get_client()).put(number.to_bytes(NUMBER, "little") + serve(batch))
+    _replies(name).put(number.to_bytes(NUMBER, "little") + serve(batch))
+
+
+@cache
+def _replies(name: str) -> Any:
+    """The queue to the loop, in a worker process."""
+    return Queue(name, client=get_client())
 
 
 @dataclass
