@@ -221,6 +221,8 @@ class Run:
             if not self._busy or self._overdue:
                 return self._why()
             self._take(workers, 0.0 if more else TICK_S)
+            while more and not self._results.empty():  # before more children of old parents are made
+                self._take(workers, 0.0)
             if remarks := workers.remarks():
                 self.remarks += remarks
                 self._note_hosts(workers)
