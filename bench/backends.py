@@ -630,8 +630,8 @@ def faults(times: int, cut_s: float, names: Sequence[str]) -> str:
         f"# Faults on purpose\n\n{machine_line()} Runs on Dask with two hosts, each a network namespace with a cable "
         f"of its own; in each run one fault, after {BEFORE} evaluations; the network is cut for {cut_s:g} s. "
         f"Afterwards the journal is compared with the proposals, and every evaluation is made again here. "
-        f"`stopped`: runs that stopped with a line that says so, and were resumed. `pause`: the longest between two evaluations. "
-        f"Made by `python bench/backends.py faults --times {times} --cut {cut_s:g}`.\n",
+        f"`stopped`: runs that stopped with a line that says so, and were resumed. `pause`: the longest between two "
+        f"evaluations. Made by `python bench/backends.py faults --times {times} --cut {cut_s:g}`.\n",
         "| fault | times | evaluations | lost | counted twice | other than here | stopped | pause |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
