@@ -152,6 +152,7 @@ def _connect(address: str, workers: int) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
     if not address:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
+        os.environ.setdefault("RAY_worker_niceness", "0")  # by default its workers give way to all others
         here: dict[str, Any] = {
             "num_cpus": workers,
             "include_dashboard": False,
