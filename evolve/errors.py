@@ -7,6 +7,7 @@ EvolveError                 what a user can mend; the command line prints it wit
 ├── ProgramError            source text that is no usable program (does not parse, lacks the entry point)
 ├── EvaluatorError          the trusted evaluator itself failed; stops the run, blames no candidate
 ├── JailError               the sandbox cannot be built, or is weaker than the settings demand
+├── BackendError            workers that cannot be reached, or were lost too often; the run can be resumed
 ├── JournalError            a run folder that is missing, damaged, or written by another version
 ├── ModelError              a language model that cannot be asked: no key, a refused key, no known price
 └── PublishError            a champion that cannot be published as asked
@@ -41,6 +42,10 @@ class EvaluatorError(EvolveError):
 
 class JailError(EvolveError):
     """The sandbox cannot be built at the level that is demanded."""
+
+
+class BackendError(EvolveError):
+    """The workers of a cluster cannot be had, or were lost too often; no candidate is to blame."""
 
 
 class JournalError(EvolveError):

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -25,6 +25,8 @@ import numpy as np
 from evolve import __version__, account, problem, settings, skills
 from evolve.account import Account
 from evolve.assembly import BUDGET_NOTE, SKILLS_NOTE, make_proposer, make_search
+from evolve.backends import Backend, make_backend
+from evolve.backends import check as check_backend
 from evolve.cache import Cache
 from evolve.effects import ARMS_NOTE
 from evolve.errors import JournalError, UsageError
@@ -47,11 +49,10 @@ from evolve.records import (
     Split,
 )
 from evolve.search import Impossible, Task
-from evolve.settings import BudgetSettings, Settings
+from evolve.settings import BackendSettings, BudgetSettings, Settings
 from evolve.sharing import neighbours as sharing
 from evolve.sharing.neighbours import Neighbours
 from evolve.sharing.offers import Program, best_of
-from evolve.workers import Workers
 
 TICK_S = 0.25
 QUEUED_PER_WORKER = 2  # one running, one waiting
@@ -64,6 +65,7 @@ BEST_FILE = "best.py"
 BEST_FOLDER = "best"
 SETTINGS_FILE = "settings.toml"
 ORDER_NOTE = "racing_order"
+HOSTS_NOTE = "hosts"
 
 
 class Stop(StrEnum):
@@ -151,6 +153,7 @@ class Run:
         self._reopened = False
         self._order_noted = bool(order)
         self._interrupted = threading.Event()
+        self.remarks: list[str] = []  # of the backend, for the user
 
     @property
     def elapsed_s(self) -> float:
@@ -210,7 +213,9 @@ class Run:
         with (
             _interruptible(self._interrupted),
             _rarely_collecting(),
-            Workers(self.problem, self.settings, self.search.seen, self.cache, self._profiled) as workers,
+            make_backend(
+                self.problem, self.settings, self.search.seen, self.cache, self._profiled
+            ) as workers,
             self._calls() as calls,
             self._neighbourhood(),
         ):
@@ -222,6 +227,7 @@ class Run:
                 self._take_up(calls)
                 stopped = self._loop(workers, calls)
             finally:
+                self._note_hosts(workers)
                 workers.cancel()
         self._write_best()
         self._keep_skills()
@@ -231,16 +237,21 @@ class Run:
             observer.end(self, result)
         return result
 
-    def _loop(self, workers: Workers, calls: Calls | None) -> Stop:
+    def _loop(self, workers: Backend, calls: Calls | None) -> Stop:
         while not self._interrupted.is_set():
-            self._fill(workers, calls)
+            more = self._fill(workers, calls)
             if not self._busy:
                 if not self.search.budget.timed_out(self.elapsed_s):
                     self.search.close()
                 self._submit_begun(workers)
             if not self._busy or self._overdue:
                 return self._why()
-            self._take(workers)
+            self._take(workers, 0.0 if more else TICK_S)
+            while more and not self._results.empty():  # before more children of old parents are made
+                self._take(workers, 0.0)
+            if remarks := workers.remarks():
+                self.remarks += remarks
+                self._note_hosts(workers)
             for observer in self._observers:
                 observer.tick(self)
         return Stop.INTERRUPTED
@@ -268,21 +279,24 @@ class Run:
     def _fruitless_limit(self) -> int:
         return FRUITLESS_CALLS if self.search.asker else FRUITLESS
 
-    def _fill(self, workers: Workers, calls: Calls | None) -> None:
+    def _fill(self, workers: Backend, calls: Calls | None) -> bool:
+        """Propose until all workers have enough; True if they have not, and results need not be waited for."""
         if self.neighbours is not None and self.search.ready and not self.search.founding:
             self._share(workers, self.neighbours)
         if calls is not None and not self.search.founding:
             self._ask(workers, calls)
-            return
+            return False
         for _ in range(ATTEMPTS):
-            if self._in_flight >= QUEUED_PER_WORKER * workers.count or self._fruitless >= FRUITLESS:
-                return
+            if self._in_flight >= QUEUED_PER_WORKER * workers.capacity() or self._fruitless >= FRUITLESS:
+                return False
             if not self.search.ready or not self._may_begin():
-                return
+                return False
             self._intervene()
             self._propose(workers, self.search.propose())
+        # one worker's results come at their time in the order of things: the same seed gives the same run
+        return workers.capacity() > 1
 
-    def _propose(self, workers: Workers, proposal: Proposal) -> None:
+    def _propose(self, workers: Backend, proposal: Proposal) -> None:
         self._journal(proposal)
         self.search.proposed(proposal)
         self._fruitless = 0 if proposal.candidate else self._fruitless + 1
@@ -303,7 +317,7 @@ class Run:
         finally:
             self.neighbours.leave(self._to_give())
 
-    def _share(self, workers: Workers, neighbours: Neighbours) -> None:
+    def _share(self, workers: Backend, neighbours: Neighbours) -> None:
         """Take in what has arrived, and look again every so many candidates."""
         if self.search.evaluations >= self._next_look:
             self._next_look = self.search.evaluations + self.settings.share.every
@@ -339,9 +353,9 @@ class Run:
             for request in self.search.unanswered:
                 calls.submit(request)
 
-    def _ask(self, workers: Workers, calls: Calls) -> None:
+    def _ask(self, workers: Backend, calls: Calls) -> None:
         """Begin as many requests as may be under way. What waits for evaluation bounds how old a sample can get."""
-        waiting = max(calls.in_flight, QUEUED_PER_WORKER * workers.count)
+        waiting = max(calls.in_flight, QUEUED_PER_WORKER * workers.capacity())
         while len(self.search.open) < calls.in_flight and self._in_flight < waiting:
             at = self.elapsed_s
             if not self.search.ready or not self.search.budget.allows(at):
@@ -354,7 +368,7 @@ class Run:
             self.search.asked(request)
             calls.submit(request)
 
-    def _take_exchange(self, workers: Workers, exchange: Exchange) -> None:
+    def _take_exchange(self, workers: Backend, exchange: Exchange) -> None:
         entry = self._journal(exchange)
         self.search.exchanged(exchange, entry.at)
         if exchange.final:
@@ -372,17 +386,17 @@ class Run:
         # the seeds are what everything is measured against: they are evaluated whatever the budget says
         return self.search.founding or self.search.budget.allows(self.elapsed_s)
 
-    def _submit_begun(self, workers: Workers) -> None:
+    def _submit_begun(self, workers: Backend) -> None:
         for task in self.search.take_begun():
             self._submit(workers, task)
 
-    def _submit(self, workers: Workers, task: Task) -> None:
+    def _submit(self, workers: Backend, task: Task) -> None:
         self._in_flight += 1
         workers.submit(task).add_done_callback(self._results.put)
 
-    def _take(self, workers: Workers) -> None:
+    def _take(self, workers: Backend, wait_s: float) -> None:
         try:
-            result = self._results.get(timeout=TICK_S)
+            result = self._results.get(timeout=wait_s)
         except queue.Empty:
             return
         match result:
@@ -393,7 +407,7 @@ class Run:
             case _:
                 self._take_evaluation(workers, result)
 
-    def _take_evaluation(self, workers: Workers, future: Future[Evaluation]) -> None:
+    def _take_evaluation(self, workers: Backend, future: Future[Evaluation]) -> None:
         self._in_flight -= 1
         evaluation = future.result()
         # journal first: a crash after this line must not lose the evaluation
@@ -404,6 +418,12 @@ class Run:
                 self._write_best()
         self._note_order()
         self._submit_begun(workers)
+
+    def _note_hosts(self, workers: Backend) -> None:
+        """Who evaluates and who may not, and what happened to them; of the latest part of the run."""
+        self.remarks += workers.remarks()
+        facts = {"hosts": [asdict(host) for host in workers.hosts()], "remarks": self.remarks}
+        self.journal.note(HOSTS_NOTE, json.dumps(facts))
 
     def _note_order(self) -> None:
         """The order of the races follows from the seeds' scores; a resumed run keeps it, whatever evolve it is."""
@@ -484,6 +504,7 @@ def start(
     founders = problem.select_seeds(the_problem, the_settings.seeds)
     proposer = make_proposer(the_settings, the_problem, list(founders.values()))
     models.check_keys(the_settings)
+    check_backend(the_settings.backend)
     if the_settings.share.folder:
         sharing.prepare(the_settings.share.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -514,8 +535,14 @@ def reopen(
     observers: Sequence[Observer] = (),
     cache: Cache | None = None,
     clock: Callable[[], float] = time.monotonic,
+    backend: BackendSettings | None = None,
+    workers: int | None = None,
 ) -> Run:
     """A run as it was when it stopped or was killed, with a new total budget if one is given.
+
+    Args:
+        backend: who evaluates from now on; None = who did before.
+        workers: how many, from now on; None = as before, or as many as another backend has.
 
     Raises:
         JournalError: there is no run, it is going on elsewhere, or its problem has changed since.
@@ -526,8 +553,13 @@ def reopen(
     models.check_keys(the_settings)
     the_problem = unchanged_problem(folder, the_settings, journal)
     if budget is not None:
-        the_settings = _with_budget(the_settings, budget)
-        settings.save(the_settings, folder / SETTINGS_FILE)
+        the_settings = _with(the_settings, {"budget": budget})
+    if backend is not None:
+        the_settings = settings.on(the_settings, backend, workers)
+    elif workers is not None:
+        the_settings = _with(the_settings, {"workers": workers})
+    check_backend(the_settings.backend)
+    settings.save(the_settings, folder / SETTINGS_FILE)
     run = Run(folder, the_settings, the_problem, journal, observers, clock, cache)
     run.replay()
     return run
@@ -563,8 +595,8 @@ def versions() -> dict[str, str]:
     }
 
 
-def _with_budget(the_settings: Settings, budget: BudgetSettings) -> Settings:
-    return settings.convert({**msgspec.to_builtins(the_settings), "budget": msgspec.to_builtins(budget)})
+def _with(the_settings: Settings, changes: dict[str, object]) -> Settings:
+    return settings.convert({**msgspec.to_builtins(the_settings), **msgspec.to_builtins(changes)})
 
 
 def _lock(journal: Journal) -> None:

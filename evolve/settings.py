@@ -114,6 +114,16 @@ class LlmSettings(_Strict, frozen=True):
     prices: dict[str, str] = {}  # "INPUT/OUTPUT[/CACHED]" in dollars per million tokens, by model
 
 
+class BackendSettings(_Strict, frozen=True):
+    """Who evaluates (see backends/ and docs/scaling.md)."""
+
+    # loky: threads of this process, each with a warm jail process; the others: a cluster
+    kind: Literal["loky", "dask", "ray"] = "loky"
+    address: str = (
+        ""  # of the cluster, e.g. tcp://10.0.0.1:8786; "" = one of the engine's own on this machine
+    )
+
+
 class CacheSettings(_Strict, frozen=True):
     """Evaluations kept in runs/cache.db for the runs to come (see cache.py)."""
 
@@ -158,7 +168,8 @@ class Settings(_Strict, frozen=True):
     seeds: tuple[str, ...] = ()  # names of the seeds in the first population; () = all
     proposer: str = "genetic"
     models: tuple[str, ...] = ()  # openai:NAME, anthropic:NAME or URL#NAME, each with =WEIGHT if need be
-    workers: int = 0  # 0 = as many as there are CPU cores
+    workers: int = 0  # evaluations at a time; 0 = as many as there are CPU cores, or as a cluster has slots
+    backend: BackendSettings = BackendSettings()
     budget: BudgetSettings = BudgetSettings()
     archive: ArchiveSettings = ArchiveSettings()
     racing: RacingSettings = RacingSettings()
@@ -196,8 +207,14 @@ def resolve(problem: str, given: Mapping[str, Any], overrides: Sequence[str] = (
     budget = settings.budget
     if budget == BudgetSettings():
         budget = BudgetSettings(seconds=DEFAULT_SECONDS)
-    workers = settings.workers or available_cores()
-    return msgspec.structs.replace(settings, budget=budget, workers=workers)
+    return on(msgspec.structs.replace(settings, budget=budget), settings.backend, settings.workers)
+
+
+def on(settings: Settings, backend: BackendSettings, workers: int | None) -> Settings:
+    """The same settings with another backend and so many workers; None or 0 = as many as it has."""
+    # how many slots a cluster elsewhere has is known when it is used, and changes
+    count = workers or (0 if backend.address else available_cores())
+    return msgspec.structs.replace(settings, backend=backend, workers=count)
 
 
 def convert(tree: Mapping[str, Any]) -> Settings:
@@ -292,7 +309,7 @@ def _check_ranges(settings: Settings) -> None:
         ("llm.retries", settings.llm.retries, 0, 100),
         ("llm.retry_s", settings.llm.retry_s, 0.001, 1000),
         ("llm.patience_s", settings.llm.patience_s, 0.0, 10**8),
-        ("workers", settings.workers, 0, 1024),
+        ("workers", settings.workers, 0, 100_000),
         ("archive.islands", settings.archive.islands, 1, 1000),
         ("archive.size", settings.archive.size, 1, 10**6),
         ("archive.tournament", settings.archive.tournament, 1, 10**6),
@@ -312,6 +329,11 @@ def _check_ranges(settings: Settings) -> None:
         ("promotion.headroom", settings.promotion.headroom, 0.0001, 1.0),
     ]
     _check_archive(settings.archive.kind)
+    if settings.backend.address and settings.backend.kind == "loky":
+        raise SettingsError(
+            f"setting backend.address is '{settings.backend.address}': only dask and ray have a cluster elsewhere; "
+            f"say --dask or --ray {settings.backend.address}"
+        )
     for name, value, low, high in rules:
         if value is not None and not low <= value <= high:
             raise SettingsError(f"setting {name} is {value:g}; it has to lie in {low:g} to {high:g}")

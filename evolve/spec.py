@@ -125,6 +125,7 @@ class Spec(_Strict, frozen=True):
     files: all files of a program; empty = `program` alone. With several, each seed is a folder.
     change: which of them a search may change; empty = all. The others lie beside problem.toml, and every
         program has them as they are there.
+    needs: what a host must have to evaluate: "gpu", or nothing.
     libraries: Python files of the problem that harness and programs may import by their names, without `.py`. They
         are run once in the jail's warm process, which may take a moment to compile; what they answer is trusted no
         more than the program that asks.
@@ -145,6 +146,7 @@ class Spec(_Strict, frozen=True):
     program: str = "program.py"
     files: tuple[str, ...] = ()
     change: tuple[str, ...] = ()
+    needs: tuple[Literal["gpu"], ...] = ()
     libraries: tuple[str, ...] = ()
     harness: Harness | None = None
     descriptors: tuple[Descriptor, ...] = ()

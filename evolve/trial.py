@@ -57,12 +57,19 @@ class Seen:
 
     def __init__(self) -> None:
         self._order: dict[str, int] = {}
+        self._digests: list[str] = []
 
     def __len__(self) -> int:
         return len(self._order)
 
     def add(self, digest: str) -> None:
-        self._order.setdefault(digest, len(self._order))
+        if digest not in self._order:
+            self._order[digest] = len(self._digests)
+            self._digests.append(digest)
+
+    def since(self, count: int) -> list[str]:
+        """The digests that came after the first `count` ones, in order."""
+        return self._digests[count:]
 
     def knows(self, digest: str, horizon: int) -> bool:
         """Whether `digest` was among the first `horizon` ones.

@@ -57,6 +57,9 @@ class Workers:
         """Abandon what is under way."""
         self._cancelled.set()
 
+    def capacity(self) -> int:
+        return self.count
+
     def submit(self, task: Task) -> Future[Evaluation]:
         return self._pool.submit(self._evaluate, task)
 

@@ -16,6 +16,7 @@ LAYERS = [
     {"evaluate", "effects", "skills", "sharing"},
     {"search"},
     {"workers", "assembly"},
+    {"backends"},
     {"run"},
     {"table", "doctor", "publish", "compare", "audit", "report", "replay"},
     {"review", "observers", "compare_report"},

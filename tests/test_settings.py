@@ -29,7 +29,7 @@ def test_without_a_budget_a_run_takes_the_default_time() -> None:
             "stagnation.answers is 'wait'; it has to be one of: migrate, widen",
         ),
         ("workers=two", "setting workers: Expected `int`, got `str`"),
-        ("workers=-1", "setting workers is -1; it has to lie in 0 to 1024"),
+        ("workers=-1", "setting workers is -1; it has to lie in 0 to 100000"),
         ("budget.seconds=0", "budget.seconds is 0"),
         ("racing.stages=[24, 8]", "has to rise"),
         ("workers", "expected key=value"),

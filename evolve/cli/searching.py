@@ -11,10 +11,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evolve.cli.group import FINDING, command
-from evolve.cli.options import absolute, cache_option, data_option, json_option, model_option, price_option
+from evolve.cli.options import (
+    absolute,
+    backend_of,
+    cache_option,
+    data_option,
+    json_option,
+    model_option,
+    price_option,
+    with_backend,
+)
 from evolve.cli.terminal import console, open_journal, print_json, progress, say_source
 from evolve.errors import UsageError
 from evolve.folders import cache_file, new_folder, run_folder
+
+LIMITS = ("evaluations", "seconds", "tokens", "dollars")  # options that bound a run
 
 if TYPE_CHECKING:
     from evolve.cache import Cache
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
     "evolve run problems/smtt\n"
     "evolve run smtt --seeds edd --seconds 300 --seed 2\n"
     "evolve run smtt --evaluations 2000 --workers 1\n"
+    "evolve run smtt --dask tcp://10.0.0.1:8786 --seconds 600\n"
     "evolve run smtt --model anthropic:claude-haiku-5-5 --dollars 1\n"
     "evolve run smtt --model http://127.0.0.1:8000/v1#qwen3-coder --seconds 600\n"
     "evolve run smtt --seed 2 --share /mnt/shared/smtt"
@@ -52,7 +64,7 @@ if TYPE_CHECKING:
 @click.option("--tokens", type=int, help="Stop before models have taken N tokens, prompts and replies.")
 @click.option("--dollars", type=float, help="Stop before models have cost X dollars.")
 @click.option("--seeds", help="First population, by seed names: edd,mdd. [default: all seeds of the problem]")
-@click.option("--workers", type=int, help="Evaluations at a time. [default: CPU cores]")
+@with_backend
 @click.option(
     "--seed", type=int, help="Seed of all randomness: with one worker, same seed, same run. [default: 1]"
 )
@@ -98,29 +110,47 @@ def run(problem: str, overrides: tuple[str, ...], out: Path | None, as_json: boo
     )
 
 
-@command("evolve resume latest\nevolve resume runs/smtt-20260102-030405 --seconds 300")
+@command(
+    "evolve resume latest\n"
+    "evolve resume runs/smtt-20260102-030405 --seconds 300\n"
+    "evolve resume latest --backend loky    # what began on a cluster, on this machine"
+)
 @click.argument("run")
 @click.option("--evaluations", type=int, help="New total of candidates.")
 @click.option("--seconds", type=float, help="New total of seconds, those already spent included.")
 @click.option("--tokens", type=int, help="New total of tokens of models.")
 @click.option("--dollars", type=float, help="New total of dollars for models.")
+@with_backend
 @click.option(
     "--mlflow/--no-mlflow", default=True, help="Mirror the run to MLflow in the background. [default: on]"
 )
 @cache_option
 @json_option
-def resume(run: str, mlflow: bool, cache: bool | None, as_json: bool, **limits: Any) -> None:
-    """Go on where a run stopped or was killed. RUN is a folder, a name under runs/, or 'latest'."""
+def resume(run: str, mlflow: bool, cache: bool | None, as_json: bool, **options: Any) -> None:
+    """Go on where a run stopped or was killed. RUN is a folder, a name under runs/, or 'latest'.
+
+    It goes on with the backend that it had, or with the one that is named here.
+    """
     from evolve import run as runs
     from evolve import settings
 
     folder = run_folder(run)
     as_begun = settings.load(folder / runs.SETTINGS_FILE)
     _check_share(as_begun.share.mlflow, mlflow)
+    limits = {name: options[name] for name in LIMITS}
     asked = any(limit is not None for limit in limits.values())
     budget = settings.BudgetSettings(**limits) if asked else None
+    named = backend_of(options)
+    backend = settings.BackendSettings(**named) if named else None  # type: ignore[arg-type]
     cached = as_begun.cache.enabled if cache is None else cache
-    _execute(lambda observers, store: runs.reopen(folder, budget, observers, store), mlflow, cached, as_json)
+    _execute(
+        lambda observers, store: runs.reopen(
+            folder, budget, observers, store, backend=backend, workers=options["workers"]
+        ),
+        mlflow,
+        cached,
+        as_json,
+    )
 
 
 @command("evolve replay latest\nevolve replay runs/smtt-20260102-030405 --json")
@@ -151,8 +181,10 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {
         key: options[key] for key in ("proposer", "workers", "seed") if options[key] is not None
     }
-    limits = ("evaluations", "seconds", "tokens", "dollars")
-    tree["budget"] = {key: options[key] for key in limits if options[key] is not None}
+    tree["budget"] = {key: options[key] for key in LIMITS if options[key] is not None}
+    backend = backend_of(options)
+    if backend is not None:
+        tree["backend"] = backend
     tree["mlflow"] = {"enabled": options["mlflow"]}
     if options["cache"] is not None:
         tree["cache"] = {"enabled": options["cache"]}
@@ -243,9 +275,12 @@ def _execute(
 def _opening(search: Run) -> str:
     settings = search.settings
     who = ", ".join(settings.models) or "no model, no key needed"
+    crew = f"{settings.workers or 'all'} worker{'s' * (settings.workers != 1)}"
+    if settings.backend.kind != "loky":
+        crew += f" on {settings.backend.kind} {settings.backend.address or 'on this machine'}"
     return (
         f"{search.problem.spec.title}: proposer {settings.proposer} ({who}), "
-        f"{settings.workers} worker{'s' * (settings.workers != 1)}, seed {settings.seed}, run {search.folder}"
+        f"{crew}, seed {settings.seed}, run {search.folder}"
     )
 
 

@@ -31,6 +31,7 @@ class ConsoleObserver:
         self._console = console
         self._live: Live | None = None
         self._drawn = 0.0
+        self._remarked = 0  # remarks of the backend that were shown
         self._finished: deque[float] = deque()
         self._events: deque[Text] = deque(maxlen=EVENTS)
         self._told = 0  # remarks on other runs
@@ -78,11 +79,17 @@ class ConsoleObserver:
             self._console.print(self._line(run), highlight=False, soft_wrap=True)
 
     def _tell_remarks(self, run: Run) -> None:
-        """Print what is new to be said of other runs."""
+        """Print what is new to be said of hosts, and of other runs."""
+        for remark in run.remarks[self._remarked :]:
+            self._warn(remark)
+        self._remarked = len(run.remarks)
         remarks = run.neighbours.remarks if run.neighbours else []
         for remark in remarks[self._told :]:
-            self._console.print(Text(f"Warning: {remark}.", style="yellow"), soft_wrap=True)
+            self._warn(f"{remark}.")
             self._told += 1
+
+    def _warn(self, text: str) -> None:
+        self._console.print(Text(f"Warning: {text}", style="yellow"), soft_wrap=True)
 
     def end(self, run: Run, result: Result) -> None:
         self._tell_remarks(run)

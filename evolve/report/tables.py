@@ -184,7 +184,7 @@ def conditions(history: History, found: Standings, settings: Settings) -> str:
         ("proposer", settings.proposer),
         ("seed of all randomness", str(settings.seed)),
         ("programs it began with", ", ".join(settings.seeds) or "all seeds of the problem"),
-        ("workers", str(settings.workers)),
+        ("workers", f"{settings.workers or 'all'} on {settings.backend.kind}"),
         ("jail level", levels),
         ("CPU time of candidates", f"{history.cpu_s:.0f} s"),
         ("ended", history.meta["ended"] or "it goes on, or was killed"),

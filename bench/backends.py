@@ -1,0 +1,669 @@
+"""Evaluation on a cluster: evaluations per second of each backend, the loop's own ceiling, and faults on purpose.
+
+    python bench/backends.py rates [--seconds 5] [--workers 2]         writes bench/backends_rates.md
+    python bench/backends.py ceiling [--seconds 20] [--hosts 1000]     writes bench/backends_ceiling.md
+    python bench/backends.py faults [--times 20] [--cut 20]            writes bench/backends_faults.md
+
+`faults` makes hosts out of network namespaces, so it needs root, the command `ip`, and 'evolve[dask]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import importlib.util
+import multiprocessing
+import os
+import platform
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from evolve import new, problem, run, settings
+from evolve.backends import make_backend
+from evolve.backends.base import Backend, Host, Returned
+from evolve.backends.crew import Crew
+from evolve.backends.messages import Batch, Done, Job, Reply
+from evolve.backends.station import serve
+from evolve.errors import BackendError
+from evolve.evaluate import Evaluator
+from evolve.journal import Entry, Journal
+from evolve.problem import Problem
+from evolve.program import make_candidate
+from evolve.records import Candidate, Evaluation, Proposal, Split, Status
+from evolve.search import Task
+from evolve.settings import Settings, available_cores
+from evolve.trial import Seen
+
+sys.path.insert(0, str(Path(__file__).parent))
+from netns import ip, network
+
+ROOT = Path(__file__).parent
+MILLISECONDS = (5, 50, 500)
+BACKENDS = ("loky", "processes", "dask", "ray")
+NAMES = {
+    "loky": "`loky`: threads with a jail each",
+    "processes": "joblib's loky processes",
+    "dask": "`dask`, local cluster",
+    "ray": "`ray`, local cluster",
+}
+
+
+def small_problem(folder: Path) -> Problem:
+    """The problem that `evolve new` writes, with two instances a split and room for slow programs."""
+    new.create(folder)
+    for name, changes in {
+        "instances.py": {
+            "(8, 12, 20, 30)": "(8,)",
+            "(10, 20, 40)": "(10,)",
+            '"train": 5, "validation": 10': '"train": 1, "validation": 1',
+        },
+        "problem.toml": {},
+    }.items():
+        text = (folder / name).read_text()
+        for old, fresh in changes.items():
+            assert old in text, f"the template of {name} has changed: no {old}"
+            text = text.replace(old, fresh)
+        (folder / name).write_text(text)
+    return problem.load(str(folder))
+
+
+def spinning(rounds: int, number: int) -> Candidate:
+    """A program that counts for a while; `number` makes it another one."""
+    count = f"    for _ in range({rounds}):\n        pass\n"
+    return make_candidate(
+        {"program.py": f"def order(p, w):\n    n = {number}\n{count}    return list(range(len(p)))\n"}
+    )
+
+
+def rounds_for(seconds: float, evaluator: Evaluator) -> int:
+    """How far a program has to count so that its evaluation takes so long, two instances together."""
+
+    def took(rounds: int) -> float:
+        began = time.perf_counter()
+        found = evaluator.evaluate(spinning(rounds, 0), Split.TRAIN)
+        assert found.ok, found.feedback
+        return time.perf_counter() - began
+
+    took(1000)
+    base, probe = min(took(1) for _ in range(5)), 200_000
+    each = (min(took(probe) for _ in range(5)) - base) / probe
+    return max(1, round((seconds - base) / each))
+
+
+# -- evaluations per second
+
+
+class ProcessEngine:
+    """joblib's loky: processes of this machine, each with an evaluator and its jail."""
+
+    cost_s = 0.001
+
+    def __init__(self, workers: int, key: str, parcel: bytes) -> None:
+        from joblib.externals.loky import get_reusable_executor
+
+        self._parcel = parcel
+        self._workers = workers
+        self._pool = get_reusable_executor(max_workers=workers, timeout=600)
+
+    def look(self) -> None: ...
+
+    def slots(self) -> int:
+        return self._workers
+
+    def hosts(self) -> Sequence[Host]:
+        return [Host(platform.node(), "full", self._workers)]
+
+    def send(self, batch: bytes, returned: Returned) -> None:
+        self._pool.submit(serve, batch, self._parcel).add_done_callback(lambda done: returned(done.result()))
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, kill_workers=True)
+
+
+def chosen(the_problem: Problem, workers: int, **backend: str) -> Settings:
+    given = {"workers": workers, "backend": backend}
+    return settings.resolve(str(the_problem.folder), given, ["jail.minimum=rlimits", "mlflow.enabled=false"])
+
+
+@contextmanager
+def backend_of(kind: str, the_problem: Problem, workers: int) -> Iterator[Backend]:
+    if kind == "processes":
+        the_settings = chosen(the_problem, workers)
+        with Crew(the_problem, the_settings, Seen(), lambda *sent: ProcessEngine(workers, *sent)) as crew:
+            yield crew
+        return
+    with make_backend(the_problem, chosen(the_problem, workers, kind=kind), Seen()) as backend:
+        yield backend
+
+
+def rate(backend: Backend, rounds: int, seconds: float) -> float:
+    """Evaluations per second, after as long a time to get going."""
+    numbers, done = iter(range(10**9)), 0
+    under_way = threading.Semaphore(0)
+
+    def submit() -> None:
+        future = backend.submit(Task(spinning(rounds, next(numbers)), Split.TRAIN, None))
+        future.add_done_callback(lambda _: under_way.release())
+
+    began, started, flying = 0.0, time.perf_counter(), 0
+    while True:
+        while flying < 2 * backend.capacity():
+            submit()
+            flying += 1
+        under_way.acquire()
+        flying -= 1
+        now = time.perf_counter()
+        if not began and now - started > max(2.0, seconds / 2):
+            began, done = now, 0
+        done += 1
+        if began and now - began > seconds:
+            break
+    found = done / (now - began)
+    for _ in range(flying):
+        under_way.acquire()
+    return found
+
+
+def rates(seconds: float, workers: int) -> str:
+    kinds = [kind for kind in BACKENDS if kind not in ("dask", "ray") or importlib.util.find_spec(kind)]
+    with tempfile.TemporaryDirectory() as folder:
+        the_problem = small_problem(Path(folder) / "small")
+        with Evaluator(the_problem, "rlimits") as evaluator:
+            rounds = {ms: rounds_for(ms / 1000, evaluator) for ms in MILLISECONDS}
+        found: dict[str, list[float]] = {}
+        for kind in kinds:
+            with backend_of(kind, the_problem, workers) as backend:
+                found[kind] = [rate(backend, rounds[ms], seconds) for ms in MILLISECONDS]
+            print(kind, found[kind], flush=True)
+    lines = [
+        f"# Evaluations per second on each backend\n\n{machine_line()} Programs that count for 5, 50 and 500 ms, in "
+        f"the jail; {workers} workers; {seconds:g} s a figure after half as long to get going. In brackets: in "
+        f"relation to `loky`. Here engine, workers and loop share the cores, which a cluster does not ask of them. "
+        f"Made by `python bench/backends.py rates`.\n",
+        "| backend | " + " | ".join(f"{ms} ms" for ms in MILLISECONDS) + " |",
+        "| --- |" + " ---: |" * len(MILLISECONDS),
+    ]
+    for kind, values in found.items():
+        cells = [
+            f"{value:.1f} ({value / base:.0%})" for value, base in zip(values, found["loky"], strict=True)
+        ]
+        lines.append(f"| {NAMES[kind]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+# -- the loop's own ceiling
+
+
+def simulate(pipe: Connection, hosts: int, seconds: float, sizes: dict[str, int]) -> None:
+    """A cluster that only sleeps: each evaluation takes `seconds`, and gives scores at random.
+
+    Args:
+        sizes: instances of each split.
+    """
+    free = [0.0] * hosts
+    heapq.heapify(free)
+    due: list[tuple[float, int, bytes]] = []
+    rng, count = random.Random(1), 0
+    while True:
+        wait = max(0.0, due[0][0] - time.monotonic()) if due else None
+        if pipe.poll(wait):
+            try:
+                message = pipe.recv_bytes()
+            except EOFError:
+                return
+            batch = msgspec.msgpack.decode(message[8:], type=Batch)
+            count += 1
+            end = max(time.monotonic(), heapq.heappop(free)) + seconds * len(batch.jobs)
+            heapq.heappush(free, end)
+            reply = Reply(
+                "host", "w", 10**9, [_made_up(job, seconds, sizes[job.split], rng) for job in batch.jobs]
+            )
+            heapq.heappush(due, (end, count, message[:8] + msgspec.msgpack.encode(reply)))
+        while due and due[0][0] <= time.monotonic():
+            pipe.send_bytes(heapq.heappop(due)[2])
+
+
+def _made_up(job: Job, seconds: float, size: int, rng: random.Random) -> Done:
+    scores = tuple(rng.gauss(0.0, 0.1) for _ in range(size))
+    found = Evaluation(
+        job.candidate,
+        job.split,
+        Status.OK,
+        scores,
+        scores,
+        size,
+        "made up",
+        0.01,
+        30.0,
+        0.1,
+        "full",
+        f"{rng.getrandbits(64):016x}",
+    )
+    return Done(job.number, seconds, found)
+
+
+class SimulatedEngine:
+    """A cluster of sleepers in another process; see `simulate`."""
+
+    cost_s = 0.005
+
+    def __init__(self, hosts: int, seconds: float, sizes: dict[str, int], key: str, parcel: bytes) -> None:
+        self._hosts = hosts
+        self._returned: dict[int, Returned] = {}
+        self._pipe, theirs = multiprocessing.Pipe()
+        self._process = multiprocessing.get_context("spawn").Process(
+            target=simulate, args=(theirs, hosts, seconds, sizes)
+        )
+        self._process.start()
+        theirs.close()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                message = self._pipe.recv_bytes()
+            except (EOFError, OSError):
+                return
+            self._returned.pop(int.from_bytes(message[:8], "little"))(message[8:])
+
+    def look(self) -> None: ...
+
+    def slots(self) -> int:
+        return self._hosts
+
+    def hosts(self) -> Sequence[Host]:
+        return [Host("simulated", "full", self._hosts)]
+
+    def send(self, batch: bytes, returned: Returned) -> None:
+        number = id(returned)
+        self._returned[number] = returned
+        self._pipe.send_bytes(number.to_bytes(8, "little") + batch)
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.join()
+
+
+class Mark(NamedTuple):
+    """How far a run was: wall, CPU of the process, of the loop's thread, and of that for proposing, all in seconds."""
+
+    wall: float
+    process: float
+    loop: float
+    proposing: float
+    candidates: int
+
+
+class Ceiling(NamedTuple):
+    """offered: evaluations per second that the workers could do, each of which takes `seconds`. spent: see Mark."""
+
+    seconds: float
+    offered: float
+    spent: Mark
+
+    @property
+    def rate(self) -> float:
+        """Candidates per second."""
+        return self.spent.candidates / self.spent.wall
+
+    def ms(self, cpu_s: float) -> float:
+        """CPU milliseconds per candidate."""
+        return 1000 * cpu_s / self.spent.candidates
+
+
+class Meter:
+    """Measures for some seconds, once `hosts` workers have all that they can take, and ends the run then."""
+
+    def __init__(self, hosts: int, seconds: float) -> None:
+        self.hosts = hosts
+        self.seconds = seconds
+        self.proposing = 0.0
+        self.first: Mark | None = None
+        self.last = Mark(0.0, 0.0, 0.0, 0.0, 0)
+
+    def begin(self, running: run.Run) -> None:
+        propose = running.search.propose
+
+        def timed() -> Proposal:
+            began = time.thread_time()
+            proposal = propose()
+            self.proposing += time.thread_time() - began
+            return proposal
+
+        running.search.propose = timed  # type: ignore[method-assign]
+
+    def entry(self, running: run.Run, entry: Entry) -> None: ...
+
+    def end(self, running: run.Run, result: run.Result) -> None: ...
+
+    def tick(self, running: run.Run) -> None:
+        search, now = running.search, time.perf_counter()
+        if self.first is not None and now - self.first.wall > self.seconds:
+            if self.last is self.first:
+                self.last = self._mark(now, search.evaluations)
+                signal.raise_signal(signal.SIGINT)  # the run ends cleanly
+        elif self.first is None and search.evaluations > self.hosts:
+            self.first = self.last = self._mark(now, search.evaluations)
+
+    def _mark(self, now: float, evaluations: int) -> Mark:
+        return Mark(now, time.process_time(), time.thread_time(), self.proposing, evaluations)
+
+
+def ceiling_at(hosts: int, eval_s: float, seconds: float, name: str = "smtt_dispatch") -> Ceiling:
+    """A search with made-up scores on `hosts` workers that each sleep `eval_s` an evaluation."""
+    meter = Meter(hosts, seconds)
+
+    def simulated(the_problem: Problem, the_settings: Settings, seen: Seen, _cache: object = None) -> Backend:
+        sizes = {str(split): len(the_problem.split(split)) for split in (Split.TRAIN, Split.VALIDATION)}
+        return Crew(
+            the_problem, the_settings, seen, lambda *sent: SimulatedEngine(hosts, eval_s, sizes, *sent)
+        )
+
+    with tempfile.TemporaryDirectory() as folder, replaced(simulated):
+        given = {"workers": hosts, "budget": {"seconds": 1e6}}
+        options = ["jail.minimum=rlimits", "mlflow.enabled=false", "stagnation.patience=0"]
+        search = run.start(Path(folder) / "run", settings.resolve(name, given, options), [meter])
+        search.execute()
+        search.journal.close()
+    assert meter.first is not None
+    spent = Mark(*(late - early for late, early in zip(meter.last, meter.first, strict=True)))
+    return Ceiling(eval_s, hosts / eval_s, spent)
+
+
+@contextmanager
+def replaced(make: Callable[..., Backend]) -> Iterator[None]:
+    """Inside, runs have this backend."""
+    before = run.make_backend
+    run.make_backend = make
+    try:
+        yield
+    finally:
+        run.make_backend = before
+
+
+def ceiling(seconds: float, hosts: int) -> str:
+    rows = []
+    for eval_s in (0.1, 0.5, 5.0):
+        rows.append(ceiling_at(hosts, eval_s, seconds))
+        print(f"{eval_s} s: {rows[-1].rate:.0f} candidates/s", flush=True)
+    lines = [
+        f"# The loop's own ceiling\n\n{machine_line()} A search on smtt_dispatch, with the genetic proposer and its "
+        f"journal, on a simulated cluster of {hosts:,} workers in another process: evaluations sleep and give scores "
+        f"at random. {seconds:g} s a figure, from when all workers have work. CPU is per candidate. "
+        f"Made by `python bench/backends.py ceiling`.\n",
+        "| an evaluation takes | the workers could do | candidates/s | CPU proposing | loop besides | handing out |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        spent = row.spent
+        cpu = (spent.proposing, spent.loop - spent.proposing, spent.process - spent.loop)
+        shown = " | ".join(f"{row.ms(each):.2f} ms" for each in cpu)
+        lines.append(f"| {row.seconds * 1000:g} ms | {row.offered:,.0f}/s | {row.rate:,.0f} | {shown} |")
+    best = max(rows, key=lambda row: row.rate)
+    spent = best.spent
+    lines.append(
+        f"\nThe single loop's limit here is {best.rate:,.0f} candidates per second, and "
+        f"{1000 / best.ms(spent.process):,.0f} by its CPU alone; the target was 2,000. Proposing takes "
+        f"{spent.proposing / spent.process:.0%} of it; all the rest together (search, journal, handing out) would "
+        f"allow {1000 / best.ms(spent.process - spent.proposing):,.0f}."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def machine_line() -> str:
+    return f"{available_cores()} cores ({platform.machine()}), Python {platform.python_version()}."
+
+
+# -- faults on purpose
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cluster of two hosts in network namespaces, with a scheduler here; whatever ends is started again.
+
+    A site does so: systemd, Slurm's requeueing, a Kubernetes deployment.
+    """
+
+    address: str
+    scheduler: int  # process id of its supervisor
+    workers: tuple[int, ...]
+    cables: tuple[str, ...]
+    cut_s: float  # for which the network is cut
+
+    def kill(self, supervisor: int, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to what a supervisor keeps running."""
+        for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
+
+
+@contextmanager
+def site(environment: dict[str, str], cut_s: float) -> Iterator[Site]:
+    with network(2) as hosts, ExitStack() as stack:
+        address = f"tcp://{hosts[0].here}:18786"
+
+        def supervised(words: str, *prefix: str) -> int:
+            line = f"while :; do {sys.executable} -m distributed.cli.{words} --no-dashboard; sleep 0.2; done"
+            made = subprocess.Popen(
+                [*prefix, "sh", "-c", line],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env=environment,
+            )
+            stack.callback(made.wait)
+            stack.callback(os.killpg, made.pid, signal.SIGKILL)
+            return made.pid
+
+        scheduler = supervised(f"dask_scheduler --host {hosts[0].here} --port 18786")
+        worker = f"dask_worker {address} --nthreads 1 --no-nanny"
+        workers = tuple(supervised(worker, "ip", "netns", "exec", host.name) for host in hosts)
+        yield Site(address, scheduler, workers, tuple(host.cable for host in hosts), cut_s)
+
+
+def kill_worker(where: Site) -> None:
+    where.kill(where.workers[1])
+
+
+def vanish(where: Site) -> None:
+    """A host that is gone with everything, and comes back as another one after the run."""
+    ip("link", "set", where.cables[1], "down")
+    where.kill(where.workers[1])
+
+
+def slow_down(where: Site) -> None:
+    """A worker that runs a tenth of the time, for five seconds."""
+    until = time.monotonic() + 5.0
+    while time.monotonic() < until:
+        where.kill(where.workers[1], signal.SIGSTOP)
+        time.sleep(0.09)
+        where.kill(where.workers[1], signal.SIGCONT)
+        time.sleep(0.01)
+
+
+def cut_network(where: Site) -> None:
+    ip("link", "set", where.cables[1], "down")
+    time.sleep(where.cut_s)
+    ip("link", "set", where.cables[1], "up")
+
+
+def restart_scheduler(where: Site) -> None:
+    where.kill(where.scheduler)
+
+
+BEFORE, AFTER = 30, 60  # evaluations before a fault, and once it is over
+FAULTS: dict[str, tuple[str, Callable[[Site], None]]] = {
+    "killed": ("a worker is killed (SIGKILL)", kill_worker),
+    "vanished": ("a host vanishes", vanish),
+    "slow": ("a host is ten times slower", slow_down),
+    "cut": ("the network to a host is cut", cut_network),
+    "scheduler": ("the scheduler is killed and started again", restart_scheduler),
+}
+
+
+class Saboteur:
+    """Does the fault once the search is under way, and lets it end when it has gone on for long enough afterwards."""
+
+    def __init__(self, fault: Callable[[], None]) -> None:
+        self.thread = threading.Thread(target=fault, daemon=True)
+        self.pause = 0.0  # the longest between two evaluations, in seconds
+        self._seen = 0
+        self._at = time.monotonic()
+        self._enough = 0
+
+    def begin(self, running: run.Run) -> None:
+        self._at = time.monotonic()
+
+    def entry(self, running: run.Run, entry: Entry) -> None: ...
+
+    def end(self, running: run.Run, result: run.Result) -> None: ...
+
+    def tick(self, running: run.Run) -> None:
+        now, count = time.monotonic(), running.search.evaluations
+        if count > self._seen:
+            self.pause = max(self.pause, now - self._at)
+            self._seen, self._at = count, now
+        if not self.thread.ident:
+            if count >= BEFORE:
+                self.thread.start()
+        elif not self.thread.is_alive():
+            self._enough = self._enough or count + AFTER
+            if count >= self._enough:  # nothing new is begun; what is under way is waited for
+                running.search.budget.limits = settings.BudgetSettings(evaluations=1)
+
+
+@dataclass
+class Outcome:
+    """Sums over the times that a fault was made. wrong: evaluations that come out otherwise here."""
+
+    times: int = 0
+    evaluations: int = 0
+    missing: int = 0
+    twice: int = 0
+    wrong: int = 0
+    stopped: int = 0
+    pause_s: float = 0.0  # the longest between two evaluations
+
+
+def sabotaged(where: Site, name: str, the_problem: Problem, folder: Path, outcome: Outcome) -> None:
+    """One run with one fault; a run that stops is resumed, as its last line says."""
+    _, fault = FAULTS[name]
+    planned = on_site(where, the_problem, {"seconds": 1e6}, outcome.times + 1)
+    saboteur = Saboteur(lambda: fault(where))
+    search = run.start(folder, planned, [saboteur])
+    try:
+        search.execute()
+    except BackendError as error:
+        print(f"stopped: {error}", flush=True)
+        outcome.stopped += 1
+        search.journal.close()
+        search = run.reopen(folder, observers=[saboteur])
+        search.execute()
+    search.journal.close()
+    outcome.pause_s = max(outcome.pause_s, saboteur.pause)
+    saboteur.thread.join()
+    outcome.times += 1
+    count(folder, the_problem, outcome)
+
+
+def warm_up(where: Site, the_problem: Problem, folder: Path) -> None:
+    """Until the workers are there and know the problem."""
+    search = run.start(folder, on_site(where, the_problem, {"evaluations": 100}))
+    search.execute()
+    search.journal.close()
+
+
+def on_site(where: Site, the_problem: Problem, budget: dict[str, float], seed: int = 1) -> Settings:
+    backend = {"kind": "dask", "address": where.address}
+    given = {"workers": 0, "backend": backend, "budget": budget, "seed": seed}
+    options = ["jail.minimum=rlimits", "mlflow.enabled=false", "racing.stages=[]"]
+    return settings.resolve(str(the_problem.folder), given, options)
+
+
+def count(folder: Path, the_problem: Problem, outcome: Outcome) -> None:
+    """What is in the journal, against what was proposed and what the evaluations are here."""
+    with Journal.open(folder, read_only=True) as journal:
+        records = [entry.record for entry in journal.entries()]
+    programs = {
+        each.candidate.id: each.candidate for each in records if isinstance(each, Proposal) and each.candidate
+    }
+    found = [each for each in records if isinstance(each, Evaluation)]
+    on_train = [each.candidate for each in found if each.split is Split.TRAIN]
+    outcome.evaluations += len(found)
+    outcome.missing += len(programs.keys() - set(on_train))
+    outcome.twice += len(found) - len({(each.candidate, each.split) for each in found})
+    with Evaluator(the_problem, "rlimits") as evaluator:
+        for each in found:
+            here = evaluator.evaluate(programs[each.candidate], each.split)
+            outcome.wrong += (here.status, here.objectives) != (each.status, each.objectives)
+
+
+def faults(times: int, cut_s: float, names: Sequence[str]) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        new.create(Path(folder) / "small")
+        the_problem = problem.load(str(Path(folder) / "small"))
+        for name in names:
+            rows[name] = Outcome()
+            with site(environment, cut_s) as where:
+                warm_up(where, the_problem, Path(folder) / name)
+                for number in range(times):
+                    sabotaged(where, name, the_problem, Path(folder) / f"{name}-{number}", rows[name])
+                    ip("link", "set", where.cables[1], "up")
+                    print(name, rows[name], flush=True)
+    lines = [
+        f"# Faults on purpose\n\n{machine_line()} Runs on Dask with two hosts, each a network namespace with a cable "
+        f"of its own; in each run one fault, after {BEFORE} evaluations; the network is cut for {cut_s:g} s. "
+        f"Afterwards the journal is compared with the proposals, and every evaluation is made again here. "
+        f"`stopped`: runs that stopped with a line that says so, and were resumed. `pause`: the longest between two "
+        f"evaluations. Made by `python bench/backends.py faults --times {times} --cut {cut_s:g}`.\n",
+        "| fault | times | evaluations | lost | counted twice | other than here | stopped | pause |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, row in rows.items():
+        cells = (row.times, row.evaluations, row.missing, row.twice, row.wrong, row.stopped)
+        lines.append(f"| {FAULTS[name][0]} | " + " | ".join(map(str, cells)) + f" | {row.pause_s:.0f} s |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("rates", "ceiling", "faults"))
+    parser.add_argument("--seconds", type=float, help="a figure takes; default 5, or 20 for the ceiling")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--hosts", type=int, default=1000)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--cut", type=float, default=20.0, help="seconds for which the network is cut")
+    parser.add_argument("--fault", choices=FAULTS, action="append", help="this fault only; repeatable")
+    parser.add_argument("--out", type=Path, help="default: bench/backends_WHAT.md")
+    options = parser.parse_args()
+    match options.what:
+        case "rates":
+            text = rates(options.seconds or 5.0, options.workers)
+        case "ceiling":
+            text = ceiling(options.seconds or 20.0, options.hosts)
+        case _:
+            text = faults(options.times, options.cut, options.fault or list(FAULTS))
+    (options.out or ROOT / f"backends_{options.what}.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""A worker process of a cluster: the problem, unpacked and checked, and a warm evaluator for each of its threads.
+
+Everything here runs on the worker's host, on the trusted side of that host's jail.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from evolve.backends.environment import scrub
+from evolve.backends.messages import Batch, Done, Examined, Job, Reply, unpack
+from evolve.backends.parcel import EVALUATED, Parcel, open_parcel
+from evolve.errors import BackendError, EvaluatorError, EvolveError, JailError
+from evolve.evaluate import Evaluator
+from evolve.jail import machine
+from evolve.jail.attacks import require_closed
+from evolve.trial import Seen
+
+_WORKER = uuid.uuid4().hex[:12]
+_stations: dict[str, Station | str] = {}  # or why there is none
+_lock = threading.Lock()
+
+
+class Station:
+    """One problem in this process.
+
+    Raises:
+        EvolveError: this host may not evaluate it; the text says why.
+    """
+
+    def __init__(self, parcel: Parcel) -> None:
+        scrub(os.environ)
+        self._folder = tempfile.TemporaryDirectory(prefix="evolve-")
+        self._parcel = parcel
+        self._problem = open_parcel(parcel, Path(self._folder.name))
+        self._seen = Seen()
+        self._learning = threading.Lock()
+        self._idle: list[Evaluator] = []
+        self._first = self._evaluator()
+        self.level = str(self._first.jail.level)  # raises where the host is below the minimum
+        require_closed(self._first.jail.level)
+        self._check_footing()
+        self._idle.append(self._first)
+
+    def _check_footing(self) -> None:
+        baselines = [self._first.scale(split).baseline for split in EVALUATED]
+        if self._parcel.footing and footing(baselines) != self._parcel.footing:
+            raise BackendError(
+                f"the baseline of {self._parcel.name} has other objectives here than on the machine of the run; "
+                f"install the same versions of Python, numpy and what the problem imports"
+            )
+
+    def _evaluator(self) -> Evaluator:
+        parcel = self._parcel
+        return Evaluator(
+            self._problem, parcel.minimum, self._seen, describe=parcel.describe, profiled=parcel.profiled
+        )
+
+    @contextmanager
+    def _warm(self) -> Iterator[Evaluator]:
+        """An evaluator for this thread alone."""
+        try:
+            evaluator = self._idle.pop()
+        except IndexError:
+            evaluator = self._evaluator()
+            evaluator.share_scales(self._first)
+        try:
+            yield evaluator
+        finally:
+            self._idle.append(evaluator)
+
+    def learn(self, start: int, digests: Sequence[str]) -> int:
+        """Take in digests of decisions from the `start`-th on; how many are known then."""
+        with self._learning:
+            known = len(self._seen)
+            if start <= known:
+                for digest in digests[known - start :]:
+                    self._seen.add(digest)
+            return len(self._seen)
+
+    def work(self, batch: Batch) -> Reply:
+        """Do the jobs of a batch, until its time is over; the first one in any case."""
+        known = self.learn(batch.start, batch.digests)
+        if known < batch.start:
+            return Reply(_host(), _WORKER, known)
+        began = time.monotonic()
+        done: list[Done] = []
+        with self._warm() as evaluator:
+            for job in batch.jobs:
+                if done and time.monotonic() - began > batch.seconds:
+                    break
+                done.append(_do(evaluator, batch, job))
+        return Reply(_host(), _WORKER, known, done)
+
+    def close(self) -> None:
+        """End the jails, and remove the files."""
+        for evaluator in self._idle:
+            evaluator.close()
+        self._folder.cleanup()
+
+
+def _do(evaluator: Evaluator, batch: Batch, job: Job) -> Done:
+    task, began = unpack(batch, job), time.monotonic()
+    try:
+        found = evaluator.evaluate(task.candidate, task.split, task.race)
+    except EvaluatorError as error:
+        return Done(job.number, 0.0, fault=str(error), evaluator=True)
+    except (JailError, OSError, MemoryError) as error:
+        return Done(job.number, 0.0, fault=f"{_host()}: {error}")
+    return Done(job.number, time.monotonic() - began, found)
+
+
+def footing(baselines: Sequence[Sequence[float]]) -> str:
+    """Digest of the baseline's objectives, by which two hosts know that they score alike."""
+    return hashlib.sha256(
+        repr([[float(each) for each in values] for values in baselines]).encode()
+    ).hexdigest()[:16]
+
+
+def examine(parcel: bytes) -> bytes:
+    """Make this process ready for a problem; what kind of host this is, and whether it may have work."""
+    found = msgspec.msgpack.decode(parcel, type=Parcel)
+    station = _station(found.key, parcel)
+    if isinstance(station, str):
+        return msgspec.msgpack.encode(Examined(_host(), str(machine().level or ""), station))
+    return msgspec.msgpack.encode(Examined(_host(), station.level))
+
+
+def serve(batch: bytes, parcel: bytes | None = None) -> bytes:
+    """Do a batch of evaluations.
+
+    Args:
+        parcel: the problem, for a process that was not examined.
+    """
+    work = msgspec.msgpack.decode(batch, type=Batch)
+    station = _station(work.problem, parcel)
+    if isinstance(station, str):
+        return msgspec.msgpack.encode(Reply(_host(), _WORKER, 0, refusal=station))
+    return msgspec.msgpack.encode(station.work(work))
+
+
+def _station(key: str, parcel: bytes | None) -> Station | str:
+    with _lock:
+        if key not in _stations:
+            if parcel is None:
+                return "this process was started anew and does not know the problem yet"
+            _stations[key] = _make(msgspec.msgpack.decode(parcel, type=Parcel))
+        return _stations[key]
+
+
+def _make(parcel: Parcel) -> Station | str:
+    try:
+        station = Station(parcel)
+    except EvolveError as error:
+        return str(error)
+    atexit.register(station.close)
+    return station
+
+
+def _host() -> str:
+    return socket.gethostname()
