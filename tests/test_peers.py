@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +236,93 @@ def test_a_line_that_is_being_written_is_not_read(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text('{"a": 1}\n{"a": ')
     assert figures.lines(log) == [{"a": 1}]
+
+
+# ---- damage and losses, from logs as another system leaves them
+
+
+def staged(tmp_path: Path, attack: str = "") -> tuple[Plan, Path, str]:
+    """A run of another system on whose second call a hostile program was made; its source."""
+    place = tmp_path / "work"
+    stage.prepare(place, "smtt", "edd", apart=False)
+    knows = {"secret": "/s", "port": 7, "evaluator": str(place / "evaluator.py"), "child": "/c"}
+    (place / "server.json").write_text(json.dumps({"entry": "sequence", "place": knows, "latency_s": 0.0}))
+    bad = hostile.attack(attack or "hang", knows).source("sequence")
+    calls = [
+        {"at": float(i), "parent": "", "child": standin.identity(text)} for i, text in enumerate((MDD, bad))
+    ]
+    (place / "calls.jsonl").write_text("".join(json.dumps(call) + "\n" for call in calls))
+    return Plan("faults", ARMS["openevolve"], 1, 2, attack=attack), place, bad
+
+
+def note(place: Path, source: str, score: float | None, error: str = "") -> None:
+    digest = standin.identity(source)
+    (place / "log" / f"{digest}.py").write_text(source)
+    line = {"at": 9.0, "cpu_s": 0.1, "entered_s": 1.0, "digest": digest, "score": score, "error": error}
+    with (place / "log" / "evaluations.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def harm(
+    case: tuple[Plan, Path, str], watched: watch.Watched, heard: Sequence[bytes] = ()
+) -> tuple[str, str]:
+    found = figures.damage(case[0], case[1], watched, heard, case[1] / "evaluator.py")
+    return found["outcome"], found["status"]
+
+
+def test_a_failure_that_harms_nothing_is_contained(tmp_path: Path) -> None:
+    case = staged(tmp_path, "os._exit")
+    note(case[1], case[2], None, "RuntimeError: the program ended")
+    assert harm(case, watch.Watched(code=0)) == ("contained", "RuntimeError")
+
+
+def test_a_score_beyond_the_bound_is_a_forgery(tmp_path: Path) -> None:
+    case = staged(tmp_path, "evaluator patched")
+    note(case[1], case[2], 1e6)
+    assert harm(case, watch.Watched(code=0)) == ("score forged", "ok")
+
+
+def test_each_harm_is_told(tmp_path: Path) -> None:
+    case = staged(tmp_path, "secret read, socket")
+    (case[1] / "evaluator.py").write_text("FORGED = 1")
+    watched = watch.Watched(code=1, left=1, looks=[watch.Look(0.0, 0.0, 9000.0)])
+    outcome, status = harm(case, watched, [plan.SECRET.encode()])
+    assert outcome == (
+        "secret leaked, evaluator overwritten, child left running, took 9 GB, run died after 2 of 2 calls"
+    )
+    assert status == "no evaluation"
+
+
+def test_a_run_that_does_not_end_has_hung(tmp_path: Path) -> None:
+    outcome, _ = harm(staged(tmp_path, "hang"), watch.Watched(ended="out of patience"))
+    assert outcome == "hung after 2 of 2 calls"
+
+
+@pytest.mark.parametrize(("known", "lost"), [({"programs": [MDD]}, 1), ({"known": 2}, 0), (None, 2)])
+def test_lost_is_what_the_resumed_run_does_not_know(
+    tmp_path: Path, known: dict[str, Any] | None, lost: int
+) -> None:
+    case = staged(tmp_path)
+    note(case[1], MDD, 0.9)
+    note(case[1], EDD, 0.0)
+    before = figures.evaluated(*case[:2])
+    if known is not None:
+        (case[1] / "resumed.json").write_text(json.dumps(known))
+    assert figures.losses(*case[:2], before, watch.Watched(code=0))["lost"] == lost
+
+
+def test_the_best_after_some_calls_is_the_best_of_the_programs_answered_by_then(tmp_path: Path) -> None:
+    the_plan, place, bad = staged(tmp_path, "hang")
+    note(place, EDD, 0.0)
+    note(place, bad, 0.5)
+    note(place, MDD, 0.3)
+    best = figures._bests(
+        the_plan, place, figures.lines(place / "calls.jsonl"), figures.evaluated(the_plan, place)
+    )
+    assert [(each["calls"], each["train"]) for each in best] == [(2, 0.5)]
+    one = replace(the_plan, calls=1)
+    best = figures._bests(one, place, figures.lines(place / "calls.jsonl"), figures.evaluated(one, place))
+    assert [(each["calls"], each["train"]) for each in best] == [(1, 0.3)]
 
 
 # ---- evolve's own arm, from end to end

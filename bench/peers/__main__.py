@@ -30,8 +30,8 @@ def plans(kind: str, arms: Sequence[Arm], options: argparse.Namespace) -> Iterat
             elif kind == "latency" and (arm.name.endswith("best") or options.arms):
                 yield Plan(kind, arm, repeat, options.latency_calls, latency_s=1.0)
             elif kind == "kill" and arm.name != "best-of-n":
-                calls = options.kill_calls
-                yield Plan(kind, arm, repeat, calls, kill_after=calls // 2, patience_s=600)
+                answers = options.kill_after
+                yield Plan(kind, arm, repeat, 2 * answers, kill_after=answers, patience_s=900)
 
 
 def main() -> int:
@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("what", choices=WANTED)
     parser.add_argument("--calls", type=int, default=500, help="model calls of a search")
     parser.add_argument("--latency-calls", type=int, default=128, help="at 1 s latency")
-    parser.add_argument("--kill-calls", type=int, default=60, help="of a run that is killed half-way")
+    parser.add_argument("--kill-after", type=int, default=155, help="answers after which a run is killed")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), metavar="ARM", help="; ".join(ARMS))
     parser.add_argument("--attacks", nargs="+", choices=hostile.NAMES, metavar="ATTACK")

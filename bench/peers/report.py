@@ -29,8 +29,11 @@ KINDS = ("search", "latency", "faults", "kill")
 
 
 def outcomes() -> list[Outcome]:
-    """All that was run, as the cache has it."""
-    return [json.loads(path.read_text()) for path in sorted((CACHE / "work").glob("*/outcome.json"))]
+    """What was run, as the cache has it; of each kind only what had the same number of calls as the newest."""
+    paths = sorted((CACHE / "work").glob("*/outcome.json"), key=lambda path: path.stat().st_mtime)
+    found = [json.loads(path.read_text()) for path in paths]
+    newest = {outcome["kind"]: outcome["asked"] for outcome in found}
+    return [outcome for outcome in found if outcome["asked"] == newest[outcome["kind"]]]
 
 
 def spread(values: Sequence[float], digits: int = 4) -> str:
@@ -187,8 +190,8 @@ SECTIONS: Mapping[str, str] = {
         "machine survives. Calls count from 1; the hostile reply is the fifth.\n"
     ),
     "SIGKILL in the middle, then resume": (
-        "The whole tree of processes is killed when half of the calls are answered, then the run is resumed as the "
-        "system documents it. Lost: evaluated before, unknown to the resumed run (for gepa by its count of "
+        "The whole tree of processes is killed after {killed} answers, then the run is resumed as the system documents "
+        "it. Lost: evaluated before, unknown to the resumed run (for gepa by its count of "
         "evaluations, as it keeps accepted programs only).\n"
     ),
 }
@@ -208,10 +211,14 @@ def text(found: Sequence[Outcome], command: str, memory_gb: int, limit_s: int) -
     )
     for title, make, there in made:
         if there:
-            about = SECTIONS[title].format(memory=memory_gb, limit=limit_s)
+            about = SECTIONS[title].format(memory=memory_gb, limit=limit_s, killed=_killed(found))
             picture = "\n![Score by calls](peers.png)\n" if make is made[0][1] else ""
             parts.append(f"## {title}\n\n{about}\n{make()}{picture}\n")
     return "".join(parts) + _remarks()
+
+
+def _killed(found: Sequence[Outcome]) -> str:
+    return " or ".join(sorted({str(run["asked"] // 2) for run in found if run["kind"] == "kill"}))
 
 
 def _arms() -> str:

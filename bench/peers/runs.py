@@ -39,6 +39,7 @@ OURS |= {
 OURS |= {"secret.txt", "child.txt", "__pycache__", "outcome.json"}
 """What lies in a work folder because of the comparison."""
 MEMORY = 6 << 30  # address space of a process under a hostile program, so that the machine survives
+RESUMED_CALLS = 10  # more than before the kill, after which a resumed run may end
 FAULT_S = 20  # evaluation's time limit with hostile programs, where a system has such a setting
 
 
@@ -107,7 +108,7 @@ def _order(plan: Plan, place: Path, folder: Path, url: str, resume: bool) -> Non
         "root": str(ROOT),
         "problem": str(folder),
         "url": url,
-        "calls": plan.calls,
+        "calls": plan.kill_after + RESUMED_CALLS if resume else plan.calls,
         "seed": plan.repeat,
         "seed_program": plan.seed_program,
         "settings": plan.arm.settings,

@@ -102,8 +102,8 @@ ARMS = {
         Arm(
             "openevolve, best",
             SYSTEMS["openevolve"],
-            "`evaluator.parallel_evaluations: 16` (a process each), `checkpoint_interval: 10`, no cascade",
-            {"parallel": 16, "checkpoint_interval": 10},
+            f"`evaluator.parallel_evaluations: {_IN_FLIGHT}` (a process each), `checkpoint_interval: 10`, no cascade",
+            {"parallel": _IN_FLIGHT, "checkpoint_interval": 10},
             apart=True,
         ),
         Arm(
@@ -114,8 +114,9 @@ ARMS = {
         Arm(
             "shinkaevolve, best",
             SYSTEMS["shinkaevolve"],
-            "`max_proposal_jobs=16`, an evaluation script that does not import shinka, no meta-recommendations",
-            {"proposals": 16, "light": True},
+            f"`max_proposal_jobs={_IN_FLIGHT}` with fixed oversubscription, an evaluation script that does not import "
+            "shinka, no meta-recommendations",
+            {"proposals": _IN_FLIGHT, "light": True},
             apart=True,
         ),
         Arm("skydiscover", SYSTEMS["skydiscover"], "default settings (`topk`)"),
@@ -130,8 +131,8 @@ ARMS = {
         Arm(
             "gepa, best",
             SYSTEMS["gepa"],
-            "`cache_evaluation`, `IndependentSampling(8)`",
-            {"cache": True, "parallel": 8},
+            "`cache_evaluation`, `IndependentSampling(10)`: its client asks ten at a time at most",
+            {"cache": True, "parallel": 10},
             apart=True,
         ),
     )

@@ -9,7 +9,7 @@ order = json.loads(Path(sys.argv[1]).read_text())
 settings, place = order["settings"], Path(order["place"])
 command = [sys.executable, "-m", "evolve.cli"]
 if order["resume"]:
-    command += ["resume", str(place / "out")]
+    command += ["resume", str(place / "out"), "--evaluations", str(order["calls"] + 1)]
 else:
     command += [
         "run",

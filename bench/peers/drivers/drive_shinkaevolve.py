@@ -35,7 +35,11 @@ def runner():
     jobs = LocalJobConfig(
         eval_program_path=str(place / "evaluate.py"), python_executable=sys.executable, **limit
     )
-    quiet = {"meta_rec_interval": None} if settings.get("light") else {}
+    chosen = {"meta_rec_interval": None} if settings.get("light") else {}
+    if "proposals" in settings:
+        chosen["enable_controlled_oversubscription"] = True
+        chosen["proposal_target_mode"] = "fixed"
+        chosen["proposal_buffer_max"] = settings["proposals"]
     evolution = EvolutionConfig(
         task_sys_msg=(place / "statement.md").read_text(),
         num_generations=order["calls"],
@@ -43,7 +47,7 @@ def runner():
         embedding_model=None,
         init_program_path=str(place / "initial.py"),
         results_dir=str(place / "out"),
-        **quiet,
+        **chosen,
     )
     more = {"max_proposal_jobs": settings["proposals"]} if "proposals" in settings else {}
     return ShinkaEvolveRunner(evo_config=evolution, job_config=jobs, db_config=DatabaseConfig(), **more)
