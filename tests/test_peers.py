@@ -288,7 +288,7 @@ def test_each_harm_is_told(tmp_path: Path) -> None:
     watched = watch.Watched(code=1, left=1, looks=[watch.Look(0.0, 0.0, 9000.0)])
     outcome, status = harm(case, watched, [plan.SECRET.encode()])
     assert outcome == (
-        "secret leaked, evaluator overwritten, child left running, took 9 GB, run died after 2 of 2 calls"
+        "secret leaked, evaluator overwritten, process left running, took 9 GB, run died after 2 of 2 calls"
     )
     assert status == "no evaluation"
 

@@ -11,7 +11,7 @@ from bench.peers import hostile, report, runs
 from bench.peers.plan import Plan
 from bench.peers.systems import ARMS, SYSTEMS, Arm, install
 
-FAULT_CALLS, FAULT_PATIENCE_S = 10, 90.0
+FAULT_CALLS, FAULT_PATIENCE_S = 10, 240.0
 WANTED = ("install", *report.KINDS, "all", "report")
 
 

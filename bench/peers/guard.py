@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 SUBREAPER = 36  # prctl's PR_SET_CHILD_SUBREAPER
-GRACE_S = 1.5  # for processes that are just ending
+GRACE_S = 15.0  # for processes that are just ending, on a busy machine
 
 
 def children() -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -181,7 +182,7 @@ SECTIONS: Mapping[str, str] = {
         "only what candidates took in the jail: its checks, scoring and promotion count as its own), model latency 0. "
         "Starting an interpreter for each evaluation is the system's own where it starts it.\n"
     ),
-    "Wall time": "Best concurrency: the arms called best.\n",
+    "Wall time": "At 1 s latency with the settings called wide, for as many calls at a time as a system can.\n",
     "Hostile programs": (
         "One reply is a hostile program, all others are honest. With default settings programs are loaded into the "
         "process that evaluates, as the systems' examples do; the arms called best have an evaluator that runs them in "
@@ -200,7 +201,10 @@ SECTIONS: Mapping[str, str] = {
 def text(found: Sequence[Outcome], command: str, memory_gb: int, limit_s: int) -> str:
     kinds = {kind: by_arm(found, kind) for kind in KINDS}
     cores = settings.available_cores()
-    machine = f"{platform.system()} {platform.machine()}, {cores} cores, Python {platform.python_version()}"
+    machine = (
+        f"{platform.system()} {platform.machine()}, {cores} cores, Python {platform.python_version()}; load average of "
+        f"the last 15 minutes {os.getloadavg()[2]:.0f}"
+    )
     parts = [INTRODUCTION.format(command=command, day=date.today(), machine=machine), _arms()]
     made: Sequence[tuple[str, Callable[[], str], bool]] = (
         ("Best score by number of model calls", lambda: scores_table(kinds["search"]), bool(kinds["search"])),

@@ -111,7 +111,7 @@ def _order(plan: Plan, place: Path, folder: Path, url: str, resume: bool) -> Non
         "calls": plan.kill_after + RESUMED_CALLS if resume else plan.calls,
         "seed": plan.repeat,
         "seed_program": plan.seed_program,
-        "settings": plan.arm.settings,
+        "settings": plan.arm.settings | (plan.arm.wide if plan.latency_s else {}),
         "timeout_s": FAULT_S if plan.attack else 0,
         "resume": resume,
     }

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import evolve
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CACHE = ROOT / "runs" / "peers"  # runs/ is ignored by git
@@ -45,6 +47,8 @@ class System:
         return self.requirements[0].partition("=")[0] if self.requirements else EVOLVE
 
     def version(self) -> str:
+        if not self.requirements:
+            return evolve.__version__
         code = f"import importlib.metadata as m; print(m.version({self.package!r}))"
         shown = subprocess.run([self.python, "-c", code], capture_output=True, text=True)
         return shown.stdout.strip() or "?"
@@ -57,7 +61,7 @@ SYSTEMS = {
         System("openevolve", ("openevolve",)),
         System("shinkaevolve", ("shinka-evolve",)),
         System("skydiscover", ("skydiscover",)),
-        System("gepa", ("gepa", "litellm<1.92")),
+        System("gepa", ("gepa", "litellm<1.92", "numpy")),
     )
 }
 ABSENT = {
@@ -70,7 +74,7 @@ ABSENT = {
 class Arm:
     """A system with settings. apart: its evaluator runs programs in a process of their own (judge.py).
 
-    settings: for its driver; in_flight: calls at a time that these settings allow.
+    settings: for its driver. wide: more of them where the model is slow, for as many calls at a time as it can.
     note: what the settings are, for the table.
     """
 
@@ -78,10 +82,11 @@ class Arm:
     system: System
     note: str
     settings: dict[str, Any] = field(default_factory=dict)
+    wide: dict[str, Any] = field(default_factory=dict)
     apart: bool = False
 
 
-_IN_FLIGHT = 64  # asked for where a system can
+_WIDE = 64  # asked for where a system can
 ARMS = {
     arm.name: arm
     for arm in (
@@ -89,8 +94,9 @@ ARMS = {
         Arm(
             "evolve, best",
             SYSTEMS[EVOLVE],
-            f"`llm.in_flight={_IN_FLIGHT}`, `--no-mlflow`",
-            {"in_flight": _IN_FLIGHT, "mlflow": False},
+            f"`archive.islands=1`, `--no-mlflow`; wide: `llm.in_flight={_WIDE}`",
+            {"set": ["archive.islands=1"], "mlflow": False},
+            {"in_flight": _WIDE},
         ),
         Arm(
             "best-of-n",
@@ -102,8 +108,9 @@ ARMS = {
         Arm(
             "openevolve, best",
             SYSTEMS["openevolve"],
-            f"`evaluator.parallel_evaluations: {_IN_FLIGHT}` (a process each), `checkpoint_interval: 10`, no cascade",
-            {"parallel": _IN_FLIGHT, "checkpoint_interval": 10},
+            f"`checkpoint_interval: 10`, no cascade; wide: `evaluator.parallel_evaluations: {_WIDE}` (a process each)",
+            {"cascade": False, "checkpoint_interval": 10},
+            {"parallel": _WIDE},
             apart=True,
         ),
         Arm(
@@ -114,9 +121,10 @@ ARMS = {
         Arm(
             "shinkaevolve, best",
             SYSTEMS["shinkaevolve"],
-            f"`max_proposal_jobs={_IN_FLIGHT}` with fixed oversubscription, an evaluation script that does not import "
-            "shinka, no meta-recommendations",
-            {"proposals": _IN_FLIGHT, "light": True},
+            "an evaluation script that does not import shinka, no meta-recommendations; wide: "
+            f"`max_proposal_jobs={_WIDE}` with fixed oversubscription",
+            {"light": True},
+            {"proposals": _WIDE},
             apart=True,
         ),
         Arm("skydiscover", SYSTEMS["skydiscover"], "default settings (`topk`)"),
@@ -131,8 +139,9 @@ ARMS = {
         Arm(
             "gepa, best",
             SYSTEMS["gepa"],
-            "`cache_evaluation`, `IndependentSampling(10)`: its client asks ten at a time at most",
-            {"cache": True, "parallel": 10},
+            "`cache_evaluation`; wide: `IndependentSampling(10)`, as its client asks ten at a time at most",
+            {"cache": True},
+            {"parallel": 10},
             apart=True,
         ),
     )
@@ -155,6 +164,6 @@ def install(system: System) -> str:
 def environment(place: Path) -> dict[str, str]:
     """What a driver sees of this process's environment, and a key that is worth nothing."""
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-    quiet = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    quiet = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     keys = {"OPENAI_API_KEY": "none", "EVOLVE_MODEL_KEY": "none", "LOCAL_OPENAI_API_KEY": "none"}
     return {**kept, **quiet, **keys, "TMPDIR": str(place / "tmp"), "MLFLOW_DISABLE_TELEMETRY": "true"}

@@ -23,6 +23,8 @@ else:
     command += ["--out", str(place / "out"), "--set", f"mlflow.store=sqlite:///{place}/mlflow.db"]
     if "in_flight" in settings:
         command += ["--set", f"llm.in_flight={settings['in_flight']}"]
+    for override in settings.get("set", ()):
+        command += ["--set", override]
     if "archive" in settings:
         command += ["--archive", settings["archive"]]
     if not settings.get("mlflow", True):

@@ -25,7 +25,8 @@ def configured():
         config.evaluator.timeout = order["timeout_s"]
     if "parallel" in settings:
         config.evaluator.parallel_evaluations = settings["parallel"]
-        config.evaluator.cascade_evaluation = False
+    if "cascade" in settings:
+        config.evaluator.cascade_evaluation = settings["cascade"]
     if "checkpoint_interval" in settings:
         config.checkpoint_interval = settings["checkpoint_interval"]
     return config
