@@ -191,7 +191,7 @@ def test_the_guard_counts_who_is_left_behind_and_ends_them(tmp_path: Path) -> No
         "start_new_session=True).pid, flush=True)"
     )
     found = watch.watch([sys.executable, "-c", code], os.environ, tmp_path, patience_s=30)
-    assert (found.ended, found.code, found.left) == ("by itself", 0, 1)
+    assert (found.ended, found.code, len(found.left)) == ("by itself", 0, 1)
     pid = int((tmp_path / "output.txt").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
@@ -285,10 +285,11 @@ def test_a_score_beyond_the_bound_is_a_forgery(tmp_path: Path) -> None:
 def test_each_harm_is_told(tmp_path: Path) -> None:
     case = staged(tmp_path, "secret read, socket")
     (case[1] / "evaluator.py").write_text("FORGED = 1")
-    watched = watch.Watched(code=1, left=1, looks=[watch.Look(0.0, 0.0, 9000.0)])
+    (case[1] / "child.txt").write_text("4711\n")
+    watched = watch.Watched(code=1, left=[4711], looks=[watch.Look(0.0, 0.0, 9000.0)])
     outcome, status = harm(case, watched, [plan.SECRET.encode()])
     assert outcome == (
-        "secret leaked, evaluator overwritten, process left running, took 9 GB, run died after 2 of 2 calls"
+        "secret leaked, evaluator overwritten, child left running, took 9 GB, run died after 2 of 2 calls"
     )
     assert status == "no evaluation"
 

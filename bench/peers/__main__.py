@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ def main() -> int:
             shown = facts.get("outcome") or facts.get("kill") or f"{facts['evaluated']} programs"
             print(f"{facts['calls']} calls, {facts['wall_s']:.1f} s, {facts['ended']}: {shown}", flush=True)
     if options.what != "install":
-        command = " ".join(["python -m bench.peers", *sys.argv[1:]])
+        command = shlex.join(["python", "-m", "bench.peers", *sys.argv[1:]])
         print(report.write(command, runs.MEMORY >> 30, runs.FAULT_S))
     return 0
 

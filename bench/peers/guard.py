@@ -2,7 +2,7 @@
 
     python guard.py REPORT MEMORY_BYTES COMMAND...
 
-REPORT is JSON: code, cpu_s and peak_mb (largest process) of all that ended, left: how many processes were left behind.
+REPORT is JSON: code, cpu_s and peak_mb (largest process) of all that ended, left: the processes left behind.
 Standard library only.
 """
 
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 SUBREAPER = 36  # prctl's PR_SET_CHILD_SUBREAPER
-GRACE_S = 15.0  # for processes that are just ending, on a busy machine
+GRACE_S = 5.0  # for processes that are just ending, on a busy machine
 
 
 def children() -> list[int]:
@@ -52,7 +52,7 @@ def main() -> None:
         "code": code,
         "cpu_s": usage.ru_utime + usage.ru_stime,
         "peak_mb": usage.ru_maxrss / 1024,
-        "left": len(left),
+        "left": left,
     }
     report.write_text(json.dumps(found))
 

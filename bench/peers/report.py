@@ -161,7 +161,8 @@ def plot(found: Mapping[str, Sequence[Outcome]], path: Path) -> None:
 
 INTRODUCTION = """# evolve beside other systems
 
-Made by `{command}` on {day}; {machine}. Every system asks the same stand-in model server over HTTP: the k-th request
+Made by `python -m bench.peers` (the last command: `{command}`) on {day};
+{machine}. Every system asks the same stand-in model server over HTTP: the k-th request
 about a program is answered with the same child of it, made by genetic operators, whoever asks, in the form that was
 asked for; other programs and scores in a prompt change nothing. So this compares who chooses better what to vary, and
 what that costs; it says nothing about prompts. All begin with the earliest due date (EDD) on single-machine total
@@ -169,9 +170,11 @@ tardiness and evaluate on the same 60 training instances by the same code and li
 
 "Fresh" are 125 instances of the problem's generator from seeds that no split has (not the shipped holdout, which stays
 sealed). evolve's champion is promoted on the validation instances, which the others never see, so only "fresh" compares
-fairly. Scores afterwards are evolve's trusted evaluator's. Cells: median [least, largest] over the repeats.
+fairly. Scores afterwards are evolve's trusted evaluator's. Cells: median [least, largest] over the repeats.{few}
+A cell with a dash, and an arm without a row, was not measured.
 
 """
+FEW = 5  # repeats, below which the order of the arms can be chance
 SECTIONS: Mapping[str, str] = {
     "Best score by number of model calls": (
         "1 = optimum, 0 = EDD. evolve: its champion; the others: the program that they have scored best on train. "
@@ -205,7 +208,9 @@ def text(found: Sequence[Outcome], command: str, memory_gb: int, limit_s: int) -
         f"{platform.system()} {platform.machine()}, {cores} cores, Python {platform.python_version()}; load average of "
         f"the last 15 minutes {os.getloadavg()[2]:.0f}"
     )
-    parts = [INTRODUCTION.format(command=command, day=date.today(), machine=machine), _arms()]
+    repeats = min((len(runs) for runs in kinds["search"].values()), default=0)
+    few = f" With {repeats} of each, the order can be chance." if repeats < FEW else ""
+    parts = [INTRODUCTION.format(command=command, day=date.today(), machine=machine, few=few), _arms()]
     made: Sequence[tuple[str, Callable[[], str], bool]] = (
         ("Best score by number of model calls", lambda: scores_table(kinds["search"]), bool(kinds["search"])),
         ("What the framework takes", lambda: cost_table(kinds["search"]), bool(kinds["search"])),

@@ -40,7 +40,7 @@ class Watched:
     ended: str = "by itself"
     wall_s: float = 0.0
     code: int | None = None
-    left: int = 0
+    left: list[int] = field(default_factory=list)
     peak_process_mb: float = 0.0
 
     @property
