@@ -283,7 +283,7 @@ def test_a_score_beyond_the_bound_is_a_forgery(tmp_path: Path) -> None:
 
 
 def test_each_harm_is_told(tmp_path: Path) -> None:
-    case = staged(tmp_path, "secret read, socket")
+    case = staged(tmp_path, "30 GB")
     (case[1] / "evaluator.py").write_text("FORGED = 1")
     (case[1] / "child.txt").write_text("4711\n")
     watched = watch.Watched(code=1, left=[4711], looks=[watch.Look(0.0, 0.0, 9000.0)])

@@ -194,7 +194,8 @@ def damage(
     # a system's own helpers, such as evolve's mirror to MLflow, may end a little later
     if child.exists() and set(map(int, child.read_text().split())) & set(watched.left):
         harm.append("child left running")
-    if watched.peak_tree_mb > ROOM_MB:
+    # pages shared with forked children count for each of them, so only this attack is judged by them
+    if plan.attack == "30 GB" and watched.peak_tree_mb > ROOM_MB:
         harm.append(f"took {watched.peak_tree_mb / 1024:.0f} GB")
     if watched.ended == "out of patience":
         harm.append(f"hung after {len(calls)} of {plan.calls} calls")
