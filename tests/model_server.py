@@ -34,7 +34,7 @@ if __name__ == "__main__":
 from evolve import program as programs
 from evolve.errors import ProgramError
 from evolve.proposers.genetic import GeneticProposer
-from evolve.records import Evaluation, Member, Sample, Split, Status
+from evolve.records import Evaluation, Member, Proposal, Sample, Split, Status
 
 FAULTS = (
     "rate-limited",
@@ -99,16 +99,14 @@ class Genetics:
         self._imports = tuple(imports)
 
     def __call__(self, prompt: str, rng: random.Random) -> str:
-        found = _programs(prompt)
+        found = programs_in(prompt)
         if not found and "# Task: take notes" in prompt:
             helped = prompt.partition("Helped:")[2].partition("Did not help:")[0]
             return "\n".join(re.findall(r"^- .+$", helped, re.MULTILINE)) or "- nothing has helped so far"
         if not found:
             return "There is no program in this prompt, so nothing can be improved."
         parent, donors = found[0], found[1:]
-        proposer = GeneticProposer(_entry(prompt, parent), "program.py", self._imports, ())
-        members = [_member(source) for source in (parent, *donors)]
-        proposal = proposer.propose(Sample(members[0], tuple(members[1:])), 1, rng)
+        proposal = self.child(_entry(prompt, parent), parent, donors, rng)
         if proposal.candidate is None:
             return f"No idea: {proposal.reason}."
         child = proposal.candidate.files["program.py"]
@@ -119,12 +117,18 @@ class Genetics:
                 return idea + edits
         return f"{idea}```python\n{child}```\n"
 
+    def child(self, entry: str, parent: str, donors: Sequence[str], rng: random.Random) -> Proposal:
+        """A child of a program, made by the genetic operators."""
+        members = [_member(source) for source in (parent, *donors)]
+        proposer = GeneticProposer(entry, "program.py", self._imports, ())
+        return proposer.propose(Sample(members[0], tuple(members[1:])), 1, rng)
+
 
 class Constants:
     """Answers with an edit of one number of the first program: next to no work, for measuring whoever asks."""
 
     def __call__(self, prompt: str, rng: random.Random) -> str:
-        lines = "\n".join(_programs(prompt)[:1]).splitlines()  # of the parent
+        lines = "\n".join(programs_in(prompt)[:1]).splitlines()  # of the parent
         numbered = [line for line in lines if re.search(r"\b\d+\.\d+\b", line) and lines.count(line) == 1]
         numbered = [line for line in numbered if line.startswith("    ")]
         if not numbered:
@@ -150,7 +154,7 @@ def edit_blocks(old: str, new: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _programs(prompt: str) -> list[str]:
+def programs_in(prompt: str) -> list[str]:
     """Fenced texts that parse and define a function, in their order."""
     found = []
     for text in _FENCE.findall(prompt):
