@@ -265,13 +265,16 @@ class Search:
 
     def _race(self, candidate: Candidate) -> Race | None:
         racing = self.settings.racing
-        if not racing.stages or not self._founded:
+        if not self._founded:
             return None
         elder = self._elder(candidate)
         if elder is not None:  # it is to decide as its elder does, so it is a duplicate if all goes well
             # after a change of the order, what an earlier digest was made of is no more known
             like = elder.evaluation.decisions if elder.candidate.number > self._ordered else ""
-            return Race(racing.stages, elder.evaluation.scores, racing.confidence, 0, self.order, like)
+            theirs = elder.evaluation.scores
+            return Race(racing.stages, theirs, racing.confidence, 0, self.order, like, elder.candidate)
+        if not racing.stages:
+            return None
         bar = self.archive.bar(candidate.number) if racing.enabled else None
         scores = bar.evaluation.scores if bar else None
         return Race(racing.stages, scores, racing.confidence, len(self.seen), self.order)
