@@ -90,7 +90,7 @@ class Evaluator:
 
     def _prepare(self, split: Split) -> Scale:
         spec, instances = self.problem.spec, self.problem.split(split)
-        share = spec.limits.train_share if split is Split.TRAIN else 1.0
+        share = spec.limits.train_share if split in (Split.TRAIN, Split.FURTHER) else 1.0
         raw = Scale(
             split,
             instances,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, cast
@@ -23,6 +24,8 @@ from evolve.errors import EvaluatorError, ProblemError, ProgramError, UsageError
 from evolve.records import Candidate, Instance, Split, Value
 from evolve.spec import HARNESS_ENTRY, HARNESS_FILE, SIZE, Entry, Spec, read_spec
 
+FURTHER = "further"  # further() of instances.py: more instances like those of train, of seeds of their own
+MOST_FURTHER = 48  # of them that are used: a search that stagnates evaluates its best on them
 FROM_DATA = "from_data"  # from_data(split, path) of instances.py: the same splits, made from real data
 Generate = Callable[[str], Iterable[Instance]]
 
@@ -48,6 +51,7 @@ class Problem:
     _instances: Generate
     data: Data | None = None
     takes_data: bool = False
+    _further: Callable[[], Iterable[Instance]] | None = None
     _splits: dict[Split, tuple[Instance, ...]] = field(default_factory=dict)
 
     @property
@@ -58,6 +62,11 @@ class Problem:
     def source(self) -> str:
         """Path of the data that the instances are made from; "" if they are generated."""
         return str(self.data.path) if self.data else ""
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that it has: all but the further instances, which not every problem makes."""
+        return tuple(split for split in Split if split is not Split.FURTHER or self._further)
 
     @property
     def sign(self) -> int:
@@ -152,7 +161,7 @@ class Problem:
             EvaluatorError: a split cannot be generated.
         """
         known: dict[bytes, tuple[Split, str]] = {}
-        for split in Split:
+        for split in self.splits:
             for instance in self.split(split):
                 other, name = known.setdefault(content(instance), (split, instance.name))
                 if other is not split:
@@ -163,9 +172,11 @@ class Problem:
 
     def _generate(self, split: Split) -> tuple[Instance, ...]:
         function = f"from_data('{split}', {self.data.path})" if self.data else f"instances('{split}')"
+        if split is Split.FURTHER:
+            function = f"{FURTHER}()"
         where = f"{self.folder / self.spec.instances}: {function}"
         try:
-            instances = tuple(self._instances(str(split)))
+            instances = tuple(self._made(split))
         except ProblemError as error:
             if self.data is None:
                 raise EvaluatorError(f"{where} raised ProblemError: {error}") from error
@@ -177,6 +188,12 @@ class Problem:
         for instance in instances:
             self._check_instance(instance, where)
         return instances
+
+    def _made(self, split: Split) -> Iterable[Instance]:
+        if split is not Split.FURTHER:
+            return self._instances(str(split))
+        assert self._further is not None, "the problem makes no further instances: see `splits`"
+        return islice(self._further(), MOST_FURTHER)
 
     def _check_instance(self, instance: object, where: str) -> None:
         if not isinstance(instance, Instance):
@@ -264,7 +281,8 @@ def load(name: str, data: str | Path = "") -> Problem:
     generate = cast(Generate, _function(module, "instances", folder / spec.instances))
     read = getattr(module, FROM_DATA, None)
     if not data:
-        return Problem(folder, spec, seeds, evaluator, generate, takes_data=callable(read))
+        further = getattr(module, FURTHER, None)
+        return Problem(folder, spec, seeds, evaluator, generate, takes_data=callable(read), _further=further)
     if not callable(read):
         raise UsageError(
             f"--data {data}: {spec.name} generates its instances and reads no data; its "

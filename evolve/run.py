@@ -253,7 +253,7 @@ class Run:
                 return
             if not self.search.ready or not self._may_begin():
                 return
-            self._intervene()
+            self._intervene(workers)
             self._propose(workers, self.search.propose())
 
     def _propose(self, workers: Workers, proposal: Proposal) -> None:
@@ -291,7 +291,7 @@ class Run:
             at = self.elapsed_s
             if not self.search.ready or not self.search.budget.allows(at):
                 return
-            self._intervene()
+            self._intervene(workers)
             request = self.search.ask(at) if self._fruitless < FRUITLESS_CALLS else None
             if request is None:
                 return
@@ -308,10 +308,11 @@ class Run:
 
     # ---- evaluations
 
-    def _intervene(self) -> None:
+    def _intervene(self, workers: Workers) -> None:
         while (step := self.search.remedy()) is not None:
             self._journal(step)
             self.search.intervened(step)
+        self._submit_begun(workers)
 
     def _may_begin(self) -> bool:
         # the seeds are what everything is measured against: they are evaluated whatever the budget says

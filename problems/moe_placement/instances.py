@@ -297,11 +297,11 @@ def full(nodes: int, experts: int, layers: int = 6) -> Shape:
 
 
 def _cross(
-    split: str, shapes: Iterable[Shape], kinds: Iterable[str], forecasts: Iterable[str]
+    split: str, shapes: Iterable[Shape], kinds: Iterable[str], forecasts: Iterable[str], first: int = 0
 ) -> Iterator[Instance]:
-    """Every kind and forecast on every shape; forecasts that are named twice are drawn anew."""
+    """Every kind and forecast on every shape; forecasts that are named twice are drawn anew, and by another `first`."""
     chosen = list(shapes)
-    for (repeat, forecast), kind, shape in product(enumerate(forecasts), kinds, chosen):
+    for (repeat, forecast), kind, shape in product(enumerate(forecasts, first), kinds, chosen):
         load = trace(kind, forecast, shape, _SPLIT_KEYS[split], repeat)
         name = f"{split}/{shape.setting}/{kind}-{forecast}-e{shape.experts}-l{shape.layers}-{repeat}"
         group = {"setting": shape.setting, "forecast": forecast, "kind": kind, "experts": shape.experts}
@@ -315,6 +315,11 @@ HARD = ("drift", "families", "burst")
 def _train() -> Iterator[Instance]:
     """32 small instances, ordered so that a prefix holds every kind, setting and forecast."""
     yield from _cross("train", [small(1, 24), small(2, 32)], USUAL, MIXED)
+
+
+def further() -> Iterator[Instance]:
+    """As many instances like those of train again."""
+    yield from _cross("train", [small(1, 24), small(2, 32)], USUAL, MIXED, len(MIXED))
 
 
 def _validation() -> Iterator[Instance]:

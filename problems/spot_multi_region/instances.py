@@ -200,9 +200,19 @@ def instances(split: str) -> Iterable[Instance]:
     """
     if split not in PLANS:
         raise ProblemError(f"no split {split!r} in problems/spot_multi_region; there is: {', '.join(PLANS)}")
+    yield from _jobs(split)
+
+
+def further() -> Iterable[Instance]:
+    """As many jobs like those of train again."""
+    return _jobs("train", 1)
+
+
+def _jobs(split: str, turn: int = 0) -> Iterable[Instance]:
     for plan in PLANS[split]:
         # repeats outermost: a prefix holds every mix and slack
+        repeats = range(turn * plan.repeats, (turn + 1) * plan.repeats)
         for repeat, overhead_h, move, slack, mix in product(
-            range(plan.repeats), plan.overheads_h, plan.moves, SLACK, plan.mixes
+            repeats, plan.overheads_h, plan.moves, SLACK, plan.mixes
         ):
             yield drawn(split, plan, mix, slack, overhead_h, move, repeat)

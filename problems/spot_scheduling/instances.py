@@ -172,9 +172,17 @@ def instances(split: str) -> Iterable[Instance]:
     """
     if split not in PLANS:
         raise ProblemError(f"no split {split!r} in problems/spot_scheduling; there is: {', '.join(PLANS)}")
+    yield from _jobs(split)
+
+
+def further() -> Iterable[Instance]:
+    """As many jobs like those of train again."""
+    return _jobs("train", 1)
+
+
+def _jobs(split: str, turn: int = 0) -> Iterable[Instance]:
     for plan in PLANS[split]:
         # repeats outermost: a prefix holds every market and slack
-        for repeat, overhead_h, slack, kind in product(
-            range(plan.repeats), plan.overheads_h, plan.slacks, plan.kinds
-        ):
+        repeats = range(turn * plan.repeats, (turn + 1) * plan.repeats)
+        for repeat, overhead_h, slack, kind in product(repeats, plan.overheads_h, plan.slacks, plan.kinds):
             yield drawn(split, plan, kind, slack, overhead_h, repeat)

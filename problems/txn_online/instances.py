@@ -36,6 +36,11 @@ def instances(split: str) -> Iterable[Instance]:
     return _streams(_generator().generated(split))
 
 
+def further() -> Iterable[Instance]:
+    """As many streams like those of train again."""
+    return _streams(_generator().generated("train", 1))
+
+
 def from_data(split: str, path: Path) -> Iterable[Instance]:
     """The same splits from a file of real workloads (see txn_scheduling/README.md for the format).
 
