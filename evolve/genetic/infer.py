@@ -50,6 +50,8 @@ class _Interpreter(Expressions):
         The assignments are gone through from the last to the first, so that each knows what is read of it.
         """
         sites, structural = self.result.sites, self.result.structural
+        if not structural:
+            return
         for start, end, name in reversed(self._assigned):
             if name not in structural:
                 continue

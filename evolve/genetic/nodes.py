@@ -161,7 +161,14 @@ def survey(node: ast.AST) -> Survey:
             loop = True
         elif kind is ast.FunctionDef and child is not node:
             binds.add(child.name)  # type: ignore[attr-defined]
-        elif kind is ast.Subscript or kind is ast.Assign or kind is ast.Call:
+        # the quick looks spare most nodes the call: every new definition is surveyed
+        elif kind is ast.Call:
+            if child.keywords:  # type: ignore[attr-defined]
+                _note_axes(child, axes)
+        elif kind is ast.Subscript:
+            if child.slice.__class__ is ast.Tuple or child.value.__class__ is ast.Attribute:  # type: ignore[attr-defined]
+                _note_axes(child, axes)
+        elif kind is ast.Assign and child.value.__class__ is ast.Attribute:  # type: ignore[attr-defined]
             _note_axes(child, axes)
     return Survey(count, tuple(mentions), frozenset(binds), loop, frozenset(axes))
 
