@@ -135,7 +135,9 @@ class Surveyor:
 
     def _recorded(self, seed: Candidate) -> dict[Split, Evaluation]:
         # looks at further instances show nothing that train does not
-        found = {split: self.lineage.evaluation(seed.id, split) for split in Split if split is not Split.FURTHER}
+        found = {
+            split: self.lineage.evaluation(seed.id, split) for split in Split if split is not Split.FURTHER
+        }
         return {split: evaluation for split, evaluation in found.items() if evaluation is not None}
 
     def _measure(
