@@ -145,22 +145,26 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", default=problems.bundled_problems())
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    began, table = time.process_time(), {}
+    began, table = time.process_time(), dict[str, dict[str, Tally]]()
     for name in options.problems:
         bench = Bench(name, options.first, options.seed)
         with bench.evaluator:
             table[name] = bench.tallies(options.children)
         print(f"{name}: {table[name]['any'].text()} by any operator", file=sys.stderr)
+        # written after each problem: what is stopped in the next one is not lost
+        (HERE / "operators.md").write_text(report(table, time.process_time() - began))
+    print(report(table, time.process_time() - began))
+
+
+def report(table: dict[str, dict[str, Tally]], cpu_s: float) -> str:
     missed = [name for name, tallies in table.items() if tallies["any"].valid < WANTED * tallies["any"].made]
     command, verdict = " ".join(["python bench/operators.py", *sys.argv[1:]]), ", ".join(missed) or "none"
-    text = (
+    return (
         f"# Valid offspring by operator and problem\n\nMade by `{command}` on Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores, {time.process_time() - began:.0f} s of CPU outside the jail. The machine's load "
+        f"{os.cpu_count()} cores, {cpu_s:.0f} s of CPU outside the jail. The machine's load "
         f"changes nothing but the fate of children near a CPU limit. - = the operator found nothing to do.\n\n"
         f"{markdown(table)}\n\nWanted are {WANTED:.0%} by any operator; missed on: {verdict}.\n"
     )
-    (HERE / "operators.md").write_text(text)
-    print(text)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from evolve.proposers.base import ModelProposer, Proposer
 from evolve.proposers.briefing import Briefing, target
 from evolve.proposers.genetic import GeneticProposer
 from evolve.proposers.llm import Contract, LlmProposer
-from evolve.records import Candidate
+from evolve.records import Candidate, Split
 from evolve.search import Search
 from evolve.settings import BudgetSettings, Settings
 
@@ -45,7 +45,15 @@ def make_search(
     proposer = make_proposer(the_settings, the_problem, founders, journal)
     # the instances of a harness come in batches, as they are
     reorder = the_problem.spec.harness is None
-    search = Search(the_settings, founders, proposer, axes(the_problem), order, reorder)
+    search = Search(
+        the_settings,
+        founders,
+        proposer,
+        axes(the_problem),
+        order,
+        reorder,
+        Split.FURTHER in the_problem.splits,
+    )
     search.budget.limits = msgspec.json.decode(journal.meta(BUDGET_NOTE) or "{}", type=BudgetSettings)
     return search
 

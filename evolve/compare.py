@@ -389,6 +389,7 @@ class _Reader:
         self.cpu_s += evaluation.cpu_s
         if evaluation.split is Split.VALIDATION:
             self._validations[evaluation.candidate] = evaluation
+        if evaluation.split is not Split.TRAIN:
             return
         self.evaluations += 1
         self.valid += evaluation.status in (Status.OK, Status.RACED_OUT, Status.DUPLICATE)

@@ -15,7 +15,7 @@ from evolve.errors import EvaluatorError
 from evolve.jail import Jail, Level, Limits, Session, encode_arguments
 from evolve.problem import Problem
 from evolve.profiling import Profiler
-from evolve.records import Candidate, Evaluation, Instance, Split
+from evolve.records import Candidate, Evaluation, Instance, Split, Status
 from evolve.scoring import Scale, Scoring, group_indices
 from evolve.spec import SIZE
 from evolve.trial import DESCRIBED, Consultations, Episodes, Race, Seen, Shown, Trial, Watch, digested
@@ -101,7 +101,7 @@ class Evaluator:
 
     def _prepare(self, split: Split) -> Scale:
         spec, instances = self.problem.spec, self.problem.split(split)
-        share = spec.limits.train_share if split is Split.TRAIN else 1.0
+        share = spec.limits.train_share if split in (Split.TRAIN, Split.FURTHER) else 1.0
         raw = Scale(
             split,
             instances,
@@ -183,13 +183,34 @@ class Evaluator:
         if known is not None:
             return trial.repeat(known, str(self.jail.level)), trial
         evaluation = self._play(trial)
+        if race is not None and race.elder is not None and evaluation.ok:
+            evaluation = self._compared(evaluation, trial, race)
         if shelf is not None:
             shelf.keep(candidate, evaluation, trial.objectives)
         return evaluation, trial
 
+    def _compared(self, evaluation: Evaluation, trial: Trial, race: Race) -> Evaluation:
+        """What becomes of an evaluation beside the elder's decisions, for which the elder is run again.
+
+        Equal scores do not say that the decisions are equal; and to keep those of every program, for the few that
+        will be simplified, would cost each evaluation something.
+        """
+        assert race.elder is not None
+        if evaluation.scores != race.bar:
+            return evaluation  # it will not replace its elder anyway
+        alone = replace(race, bar=None, horizon=0, like="")
+        elder = Trial(self.scoring, trial.scale, race.elder, alone, self._watch)
+        known = self._play(elder)
+        where = trial.otherwise(elder) if known.ok else "an instance that its parent fails on by now"
+        cpu_s = evaluation.cpu_s + known.cpu_s
+        if not where:
+            return replace(evaluation, cpu_s=cpu_s)
+        text = f"decides otherwise than its parent, with the same scores, on {where}"
+        return trial.evaluation(Status.RACED_OUT, text, cpu_s, evaluation.peak_mb, evaluation.jail)
+
     def _shelf(self, candidate: Candidate, scale: Scale, race: Race | None) -> Shelf | None:
-        if self._shelves is None:
-            return None
+        if self._shelves is None or (race is not None and race.elder is not None):
+            return None  # decisions that are to be compared are not kept
         order, described = race.order if race else (), self._watch.describe and scale.split is Split.TRAIN
         return self._shelves.shelf(candidate, scale.split, order, digested(race, scale.split), described)
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, cast
@@ -24,6 +25,8 @@ from evolve.records import Candidate, Instance, Split, Value
 from evolve.spec import HARNESS_ENTRY, HARNESS_FILE, SIZE, Entry, Spec, read_spec
 
 COUNT = "count"  # count(split) of instances.py, if it is there: how many instances(split) gives
+FURTHER = "further"  # further() of instances.py: more instances like those of train, of seeds of their own
+MOST_FURTHER = 48  # of them that are used: a search that stagnates evaluates its best on them
 FROM_DATA = "from_data"  # from_data(split, path) of instances.py: the same splits, made from real data
 Generate = Callable[[str], Iterable[Instance]]
 
@@ -50,6 +53,7 @@ class Problem:
     data: Data | None = None
     takes_data: bool = False
     _counts: Callable[[str], int] | None = None
+    _further: Callable[[], Iterable[Instance]] | None = None
     _splits: dict[Split, tuple[Instance, ...]] = field(default_factory=dict)
 
     @property
@@ -60,6 +64,11 @@ class Problem:
     def source(self) -> str:
         """Path of the data that the instances are made from; "" if they are generated."""
         return str(self.data.path) if self.data else ""
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that it has: all but the further instances, which not every problem makes."""
+        return tuple(split for split in Split if split is not Split.FURTHER or self._further)
 
     @property
     def sign(self) -> int:
@@ -183,7 +192,7 @@ class Problem:
             EvaluatorError: a split cannot be generated.
         """
         known: dict[bytes, tuple[Split, str]] = {}
-        for split in Split:
+        for split in self.splits:
             for instance in self.split(split):
                 other, name = known.setdefault(content(instance), (split, instance.name))
                 if other is not split:
@@ -194,9 +203,11 @@ class Problem:
 
     def _generate(self, split: Split) -> tuple[Instance, ...]:
         function = f"from_data('{split}', {self.data.path})" if self.data else f"instances('{split}')"
+        if split is Split.FURTHER:
+            function = f"{FURTHER}()"
         where = f"{self.folder / self.spec.instances}: {function}"
         try:
-            instances = tuple(self._instances(str(split)))
+            instances = tuple(self._made(split))
         except ProblemError as error:
             if self.data is None:
                 raise EvaluatorError(f"{where} raised ProblemError: {error}") from error
@@ -213,6 +224,12 @@ class Problem:
                     f"have relatives: those of {split} are compared as if each were drawn by itself"
                 )
         return instances
+
+    def _made(self, split: Split) -> Iterable[Instance]:
+        if split is not Split.FURTHER:
+            return self._instances(str(split))
+        assert self._further is not None, "the problem makes no further instances: see `splits`"
+        return islice(self._further(), MOST_FURTHER)
 
     def _check_instance(self, instance: object, where: str) -> None:
         if not isinstance(instance, Instance):
@@ -301,8 +318,10 @@ def load(name: str, data: str | Path = "") -> Problem:
     read = getattr(module, FROM_DATA, None)
     count = getattr(module, COUNT, None)
     if not data:
+        further = getattr(module, FURTHER, None)
+        counts = count if callable(count) else None
         return Problem(
-            folder, spec, seeds, evaluator, generate, None, callable(read), count if callable(count) else None
+            folder, spec, seeds, evaluator, generate, None, callable(read), counts, _further=further
         )
     if not callable(read):
         raise UsageError(

@@ -34,11 +34,15 @@ class Status(StrEnum):
 
 
 class Split(StrEnum):
-    """Who may see an instance: train (proposers), validation (promotion), holdout (publishing, once)."""
+    """Who may see an instance: train (proposers), validation (promotion), holdout (publishing, once).
+
+    Further ones, where a problem makes them, are like those of train; a search that stagnates looks at them.
+    """
 
     TRAIN = "train"
     VALIDATION = "validation"
     HOLDOUT = "holdout"
+    FURTHER = "further"
 
 
 @dataclass(frozen=True)
@@ -317,7 +321,8 @@ class Intervention:
 
     number: proposals made before it.
     place: the island concerned; -1 = the whole archive.
-    members: RESET: who lives there now. MIGRATE: who moves in.
+    members: RESET: who lives there now. MIGRATE: who moves in. SHARPEN: whose differences on further instances make
+        the gate from now on.
     order: SHARPEN: in which races take the instances of train from now on.
     """
 

@@ -291,7 +291,7 @@ class Run:
                 return False
             if not self.search.ready or not self._may_begin():
                 return False
-            self._intervene()
+            self._intervene(workers)
             self._propose(workers, self.search.propose())
         # one worker's results come at their time in the order of things: the same seed gives the same run
         return workers.capacity() > 1
@@ -324,7 +324,7 @@ class Run:
             neighbours.look(self._to_give())
         for candidate in neighbours.arrived():
             if self._may_begin() and not self.search.knows(candidate.id):
-                self._intervene()
+                self._intervene(workers)
                 self._propose(workers, self.search.admit(candidate))
 
     def _to_give(self) -> tuple[Program, ...]:
@@ -360,7 +360,7 @@ class Run:
             at = self.elapsed_s
             if not self.search.ready or not self.search.budget.allows(at):
                 return
-            self._intervene()
+            self._intervene(workers)
             request = self.search.ask(at) if self._fruitless < FRUITLESS_CALLS else None
             if request is None:
                 return
@@ -377,10 +377,11 @@ class Run:
 
     # ---- evaluations
 
-    def _intervene(self) -> None:
+    def _intervene(self, workers: Backend) -> None:
         while (step := self.search.remedy()) is not None:
             self._journal(step)
             self.search.intervened(step)
+        self._submit_begun(workers)
 
     def _may_begin(self) -> bool:
         # the seeds are what everything is measured against: they are evaluated whatever the budget says

@@ -15,6 +15,7 @@ from evolve.archives.population import Axis
 from evolve.budget import Budget
 from evolve.credit import Credits
 from evolve.errors import EvolveError
+from evolve.gate import Gate
 from evolve.journal import Placed
 from evolve.proposers.base import SIMPLIFICATION, TUNING, ModelProposer, Proposer
 from evolve.racing import telling_order
@@ -73,6 +74,7 @@ class Search:
     order: in which races take the instances of train, once the seeds are known; () = as they are. A resumed run
         is given the one that it began with.
     reorder: whether races may take the instances in another order than the problem's.
+    further: whether the problem makes further instances like those of train.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Search:
         axes: Sequence[Axis] = (),
         order: tuple[int, ...] = (),
         reorder: bool = True,
+        further: bool = False,
     ) -> None:
         self.settings = settings
         self.order = order
@@ -91,6 +94,7 @@ class Search:
         self.budget = Budget(settings.budget)
         self.seen = Seen()
         self.stagnation = Stagnation(settings.stagnation)
+        self.gate = Gate(settings.racing.confidence) if further else None
         self.interventions: Counter[Remedy] = Counter()
         self.credits = Credits(proposer.arms, settings.bandit)
         self.statuses: Counter[Status] = Counter()
@@ -188,20 +192,32 @@ class Search:
             return replace(step, reason=reason) if step else None
         if remedy is Remedy.WIDEN:
             return Intervention(remedy, self.proposals, reason=reason)
-        if not self._reorder or not stages:
+        judges = self.gate.judges(self.archive.members()) if self.gate else []
+        reorders = self._reorder and stages
+        if not reorders and not judges:
             return None
-        order = sharpened(self.archive.members(), max(stages))
-        return Intervention(remedy, self.proposals, order=order, reason=reason)
+        return Intervention(
+            remedy,
+            self.proposals,
+            members=tuple(judge.candidate.id for judge in judges),
+            order=sharpened(self.archive.members(), max(stages)) if reorders else (),
+            reason=reason if self.gate else f"{reason}; the problem makes no further instances",
+        )
 
     def intervened(self, step: Intervention) -> None:
         """Carry out what `remedy` named, or what the journal says."""
         self.interventions[step.remedy] += 1
         self.stagnation.apply(step)
-        self.archive.apply(step)
+        if step.remedy is not Remedy.SHARPEN:  # whose members go nowhere
+            self.archive.apply(step)
         self._unsought = True
         if step.order:
             self._ordered = step.number
             self.order = step.order
+        if self.gate and step.remedy is Remedy.SHARPEN:
+            members = {member.candidate.id: member for member in self.archive.members()}
+            for judge in self.gate.ask([members[each] for each in step.members]):
+                self._begin(Task(judge.candidate, Split.FURTHER, None))
 
     def proposed(self, proposal: Proposal) -> None:
         """Take note of a proposal; if it has a candidate, its evaluation is begun."""
@@ -277,13 +293,16 @@ class Search:
 
     def _race(self, candidate: Candidate) -> Race | None:
         racing = self.settings.racing
-        if not racing.stages or not self._founded:
+        if not self._founded:
             return None
         elder = self._elder(candidate)
         if elder is not None:  # it is to decide as its elder does, so it is a duplicate if all goes well
             # after a change of the order, what an earlier digest was made of is no more known
             like = elder.evaluation.decisions if elder.candidate.number > self._ordered else ""
-            return Race(racing.stages, elder.evaluation.scores, racing.confidence, 0, self.order, like)
+            theirs = elder.evaluation.scores
+            return Race(racing.stages, theirs, racing.confidence, 0, self.order, like, elder.candidate)
+        if not racing.stages:
+            return None
         bar = self.archive.bar(candidate.number) if racing.enabled else None
         scores = bar.evaluation.scores if bar else None
         return Race(racing.stages, scores, racing.confidence, len(self.seen), self.order)
@@ -339,6 +358,8 @@ class Search:
             )
         if evaluation.split is Split.VALIDATION:
             yield self._judge(evaluation)
+        elif evaluation.split is Split.FURTHER:
+            yield from self._beyond(evaluation)
         elif task is not None:
             yield from self._place(Member(task.candidate, evaluation))
         self._consider_validation(at)
@@ -353,7 +374,22 @@ class Search:
             if self.asker:
                 self.asker.evaluated(candidate, evaluation, evaluation.ok)
             return
-        placement = self._offer(member)
+        if self.gate and self.gate.holds(member, self.archive.best):
+            self.gate.wait(member)
+            self._begin(Task(candidate, Split.FURTHER, None))
+            return
+        yield from self._admit(member, self._offer(member))
+
+    def _beyond(self, evaluation: Evaluation) -> Iterator[Placed]:
+        """Take an evaluation on further instances: of a judge, or of a member that waits before the gate."""
+        assert self.gate is not None
+        member = self.gate.took(evaluation)
+        if member is not None:
+            passed = self.gate.passes(member, self.archive.best)
+            yield from self._admit(member, self._offer(member) if passed else Placement(Outcome.REJECTED))
+
+    def _admit(self, member: Member, placement: Placement) -> Iterator[Placed]:
+        evaluation, candidate = member.evaluation, member.candidate
         placed = placement.outcome is not Outcome.REJECTED
         self.credits.ended(candidate, evaluation, placed)
         if self.asker:

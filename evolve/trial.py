@@ -42,6 +42,7 @@ class Race:
     horizon: how many of the digests in `Seen` count as known.
     order: in which the instances are taken; () = as they are. `bar` is in the instances' own order all the same.
     like: the digest that the decisions on the first stage have to have; "" = any.
+    elder: a program that it has to decide like on every instance; None = it may decide as it likes.
     """
 
     stages: tuple[int, ...]
@@ -50,6 +51,7 @@ class Race:
     horizon: int
     order: tuple[int, ...] = ()
     like: str = ""
+    elder: Candidate | None = None
 
 
 class Seen:
@@ -101,6 +103,10 @@ class Trial:
         self.objectives: list[float] = []  # in the order of the race, as the scores
         self.order: Sequence[int] = race.order if race and race.order else range(len(scale.instances))
         assert not (scale.batches and race and race.order), "batches come in the order of the instances"
+        self.traces: list[
+            Callable[[], bytes]
+        ] = []  # digests of the decisions on each instance, for `otherwise`
+        self._traced = race is not None and race.elder is not None
         self._race = race
         self._seen = watch.seen
         self._cancelled = watch.cancelled
@@ -205,16 +211,33 @@ class Trial:
             objective = self.scoring.objective(self.scale.instances[index], answer.value)
         except self.scoring.problem.evaluator.Invalid as error:
             return self.failed(index, Failure(Status.INVALID, str(error)))
-        if self.counts:
-            self.digest.update(msgspec.msgpack.encode(answer.value, enc_hook=_plain))
+        if (heard := self.listener()) is not None:
+            heard(msgspec.msgpack.encode(answer.value, enc_hook=_plain))
         if self._describe and index < DESCRIBED:
             self._first[index] = answer.value
         return self.score(index, objective)
 
-    @property
-    def counts(self) -> bool:
-        """Whether the decisions on the next instance tell a duplicate."""
-        return len(self.objectives) < self._digested
+    def listener(self) -> Callable[[bytes | memoryview], object] | None:
+        """Takes the decisions on the next instance, if they tell a duplicate or are to be compared."""
+        counts = len(self.objectives) < self._digested
+        if not self._traced:
+            return self.digest.update if counts else None
+        trace = hashlib.sha256()
+        self.traces.append(trace.digest)
+
+        def hear(decisions: bytes | memoryview) -> None:
+            trace.update(decisions)
+            if counts:
+                self.digest.update(decisions)
+
+        return hear
+
+    def otherwise(self, elder: Trial) -> str:
+        """The first instance on which another trial of the same race decided otherwise; "" if there is none."""
+        pairs = zip(self.order, self.traces, elder.traces, strict=True)
+        differing = (index for index, mine, theirs in pairs if mine() != theirs())
+        found = next(differing, None)
+        return "" if found is None else self.scale.instances[found].name
 
     def took(self, index: int, cpu_s: float) -> None:
         self._slowest = max(self._slowest, cpu_s / self.scale.cpu_s[index])
@@ -296,7 +319,7 @@ class Episodes:
 
     def _play(self, index: int) -> Verdict | None:
         trial, spec = self._trial, self._trial.scoring.problem.spec
-        limit, heard = trial.scale.cpu_s[index], trial.digest.update if trial.counts else None
+        limit, heard = trial.scale.cpu_s[index], trial.listener()
         with (
             self._jail.session(trial.candidate.files, spec.program, spec.entry.function) as session,
             Dialogue(session, limit, spec.limits.answer_bytes, self._stop, heard) as dialogue,
@@ -366,7 +389,7 @@ class Consultations(Episodes):
 
 def digested(race: Race | None, split: Split) -> int:
     """How many instances, in the order of the race, the digest of decisions covers."""
-    return race.stages[0] if race and split is Split.TRAIN else 0
+    return race.stages[0] if race and race.stages and split is Split.TRAIN else 0
 
 
 def _plain(value: object) -> object:

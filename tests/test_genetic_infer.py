@@ -9,7 +9,7 @@ import pytest
 from evolve import program as programs
 from evolve.genetic.places import Analysis
 from evolve.genetic.source import read
-from evolve.genetic.types import BOOL, FLOAT, INT, Type, fits, from_annotation, list_of, vector
+from evolve.genetic.types import BOOL, FLOAT, INT, UNKNOWN, Type, fits, from_annotation, list_of, vector
 from tests.genetic_programs import DESCENT, DISPATCH, GRAPH, PACKING
 
 
@@ -159,3 +159,68 @@ def test_vectors_of_two_lengths_do_not_fit() -> None:
 
 def test_a_list_of_strings_does_not_fit_a_list_of_ints() -> None:
     assert not fits(list_of(Type("str")), list_of(INT))
+
+
+def role(source: str, function: str, expression: str) -> str:
+    """The role of the first expression with this text."""
+    return next(s.role for s in analysis(source, function).sites if ast.unparse(s.node) == expression)
+
+
+@pytest.mark.parametrize(
+    "use", ["p[0, 1]", "p[:, None]", "p.shape[1]", "p.sum(axis=1)", "np.sort(p, axis=0)"]
+)
+def test_an_array_of_several_axes_goes_with_no_other(use: str) -> None:
+    source = body(f"x = {use}\nreturn p + d")
+    assert not fits(kind(source, "f", "d"), kind(source, "f", "p"))
+    assert fits(kind(source, "f", "p + d"), kind(source, "f", "p"))
+
+
+def test_an_array_whose_shape_is_taken_apart_has_several_axes() -> None:
+    source = body("rows, columns = p.shape\nreturn p + d")
+    assert not fits(kind(source, "f", "d"), kind(source, "f", "p"))
+
+
+def test_the_length_of_an_array_says_nothing_about_its_axes() -> None:
+    assert kind(body("n = p.shape[0]\nreturn p + d"), "f", "p") == vector("n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expression", "expected"),
+    [
+        ("return p.sum(axis=0)", "0", "shape"),
+        ("return np.zeros(t)", "t", "shape"),
+        ("return p.reshape(t, -1)", "t", "shape"),
+        ("return np.tile(p, t)", "p", "value"),
+        ("return np.tile(p, t)", "t", "shape"),
+        ("k = t + 3\nreturn np.zeros(k)", "t + 3", "shape"),
+        ("k = t + 3\nm = k * 2\nreturn p[m]", "3", "shape"),
+        ("k = t + 3\nreturn p * k", "t + 3", "assign"),
+        ("k = int(np.argmin(p * 3))\nreturn d[k]", "3", "value"),
+        ("order = np.argsort(p * 3)\nreturn d[order]", "np.argsort(p * 3)", "assign"),
+        ("return t.randrange(t + 1)", "t + 1", "bound"),
+    ],
+)
+def test_what_becomes_a_position_or_a_shape_is_told_from_quantities(
+    text: str, expression: str, expected: str
+) -> None:
+    assert role(body(text), "f", expression) == expected
+
+
+def test_what_an_author_says_is_no_quantity_is_none() -> None:
+    source = body("row = p % t\nreturn np.tile(row, 2)").replace("):", ") -> object:")
+    assert role(source, "f", "row") == "answer"
+    assert role(source, "f", "p % t") == "shape"
+
+
+def test_a_whole_number_given_to_a_function_is_a_count() -> None:
+    source = "def g(n: int, x: float) -> float:\n    return n * x\n\n" + body("return g(t + 1, t + 2)")
+    assert role(source, "f", "t + 1") == "count"
+    assert role(source, "f", "t + 2") == "call"
+
+
+def test_a_list_of_which_nothing_is_said_fits_only_another_such() -> None:
+    bare = from_annotation(ast.parse("list", mode="eval").body)
+    assert bare == list_of(UNKNOWN)
+    assert fits(bare, bare)
+    assert not fits(bare, list_of(INT))
+    assert not fits(list_of(INT), bare)

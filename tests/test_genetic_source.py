@@ -109,3 +109,18 @@ def test_changing_a_draft_leaves_the_program_it_began_with_alone() -> None:
 
 def test_the_size_counts_every_expression_once() -> None:
     assert size(ast.parse("x + 1", mode="eval").body) == 3
+
+
+def test_constants_bound_together_come_with_the_function_that_reads_one_of_them() -> None:
+    donor = source("IDLE, BUSY = 0, 1\n\ndef state(x):\n    return BUSY if x else IDLE\n", "state")
+    draft = Draft(source("BUSY = 7\n\ndef sequence(p, d):\n    return [BUSY]\n"), [])
+    assert draft.adopt(donor, "state") == "state"
+    assert draft.source.by_name["state"].text.endswith("return BUSY_2 if x else IDLE")
+    assert draft.source.by_name["BUSY_2"].text == "BUSY_2 = 1"
+
+
+def test_a_function_that_reads_what_a_statement_without_a_name_binds_cannot_come() -> None:
+    donor = source("LOW, HIGH = (n * 2 for n in (1, 2))\n\ndef limit(x):\n    return max(x, LOW)\n", "limit")
+    draft = Draft(source("def sequence(p, d):\n    return list(range(len(p)))\n"), [])
+    assert draft.adopt(donor, "limit") == ""
+    assert "limit" not in draft.source.by_name

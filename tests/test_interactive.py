@@ -169,6 +169,16 @@ def test_what_a_policy_learns_on_an_instance_is_gone_on_the_next(evaluator: Eval
     assert by_count.objectives == by_time.objectives
 
 
+def test_answers_are_compared_with_those_of_an_elder_one_by_one(evaluator: Evaluator) -> None:
+    never = program("def take(left, offer):\n    return False\n")
+    known = evaluator.evaluate(never, Split.TRAIN)
+    race = Race((2,), known.scores, 0.95, 0, elder=never)
+    last = evaluated(evaluator, "def take(left, offer):\n    return left == 0\n", race)
+    assert last.status is Status.RACED_OUT
+    assert "decides otherwise than its parent, with the same scores, on train/0" in last.feedback
+    assert evaluated(evaluator, "def take(left, offer):\n    return left < 0\n", race).scores == known.scores
+
+
 def spy(offers: Problem) -> str:
     """A program that looks for later offers of the first instance wherever Python can look."""
     later = offers.split(Split.TRAIN)[0].facts["offers"][1:].tolist()

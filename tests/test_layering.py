@@ -12,7 +12,7 @@ LAYERS = [
     {"spec"},
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new", "credit", "edits"},
     {"cache", "scoring", "feedback", "racing", "models", "account"},
-    {"proposers", "trial", "lineage", "stagnation", "yields", "profiling"},
+    {"proposers", "trial", "lineage", "stagnation", "gate", "yields", "profiling"},
     {"evaluate", "effects", "skills", "sharing"},
     {"search"},
     {"workers", "assembly"},

@@ -64,6 +64,19 @@ def test_a_local_that_is_read_twice_or_inside_a_loop_stays() -> None:
     assert inlined(loop) == set()
 
 
+TWINS = """
+
+def order(p: np.ndarray, w: np.ndarray) -> list[int]:
+    found = plain(p, w)
+    for i in range(len(p)):
+        for j in range(i):
+            if p[i] == p[j] and w[i] == w[j]:
+                a, b = found.index(i), found.index(j)
+                found[a], found[b] = found[b], found[a]
+    return found
+"""
+
+
 @pytest.fixture(scope="module")
 def simplified(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("simplified") / "run"
@@ -114,3 +127,20 @@ def test_one_that_decides_otherwise_is_stopped_at_the_first_stage(small: Problem
         assert (stopped.status, stopped.instances) == (Status.RACED_OUT, 8)
         assert "decides otherwise" in stopped.feedback
         assert evaluated(stopped.decisions).ok
+
+
+def test_equal_scores_are_not_enough(small: Problem) -> None:
+    elder = small.seeds["spt"]
+    text = elder.files["program.py"].replace("def order", "def plain") + TWINS
+    twin = programs.make_candidate({"program.py": text})
+    same = programs.make_candidate({"program.py": text.replace("w[i] == w[j]", "w[i] > w[j] > w[i]")})
+    with Evaluator(small, "rlimits") as evaluator:
+        known = evaluator.evaluate(elder, Split.TRAIN)
+        race = Race((2,), known.scores, 0.95, 0, elder=elder)
+        assert evaluator.evaluate(twin, Split.TRAIN).scores == known.scores
+        otherwise = evaluator.evaluate(twin, Split.TRAIN, race)
+        assert otherwise.status is Status.RACED_OUT
+        assert "decides otherwise than its parent, with the same scores" in otherwise.feedback
+        alike = evaluator.evaluate(same, Split.TRAIN, race)
+        assert alike.ok
+        assert alike.scores == known.scores

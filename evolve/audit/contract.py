@@ -47,7 +47,7 @@ def _seeds(stage: Stage) -> str:
 
 def _bounds(stage: Stage) -> str:
     """Bounds are finite."""
-    for split in Split:
+    for split in stage.problem.splits:
         for instance in stage.problem.split(split):
             if not math.isfinite(instance.bound):
                 return f"the bound of {instance.name} is {instance.bound}; it has to be finite"
@@ -56,7 +56,7 @@ def _bounds(stage: Stage) -> str:
 
 def _names(stage: Stage) -> str:
     """Instances have names of their own."""
-    for split in Split:
+    for split in stage.problem.splits:
         names = [instance.name for instance in stage.problem.split(split)]
         if len(set(names)) < len(names):
             return f"two instances of {split} have the same name; feedback could not tell them apart"
@@ -66,7 +66,7 @@ def _names(stage: Stage) -> str:
 def _disjoint(stage: Stage) -> str:
     """No instance is in two splits."""
     seen: dict[bytes, tuple[Split, str]] = {}
-    for split in Split:
+    for split in stage.problem.splits:
         for instance in stage.problem.split(split):
             other, name = seen.setdefault(pristine.seen(instance), (split, instance.name))
             if other is not split:
@@ -77,7 +77,7 @@ def _disjoint(stage: Stage) -> str:
 def _regenerated(stage: Stage) -> str:
     """The generator gives the same instances again, here and in a fresh process."""
     fresh, _ = pristine.ask(stage.problem, [])
-    for split in Split:
+    for split in stage.problem.splits:
         here = pristine.digest(stage.problem.split(split))
         again = pristine.digest(_generate(stage.problem, split))
         if here != again:
@@ -88,7 +88,7 @@ def _regenerated(stage: Stage) -> str:
 
 
 def _generate(problem: Problem, split: Split) -> tuple[Instance, ...]:
-    return tuple(problem._instances(str(split)))
+    return tuple(problem._made(split))
 
 
 def _repeated(stage: Stage) -> str:

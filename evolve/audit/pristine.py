@@ -86,7 +86,7 @@ def main(folder: str) -> None:
     scoring = Scoring(problem)
     data = sys.stdin.buffer.read()[wire.HEADER.size :]
     _, questions = wire.decode(data, structure_limit=len(data))
-    digests = {str(split): digest(problem.split(split)) for split in Split}
+    digests = {str(split): digest(problem.split(split)) for split in problem.splits}
     objectives = [
         _objective(scoring, problem.split(Split(split))[index], decision)
         for split, index, decision in questions

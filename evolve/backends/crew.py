@@ -22,7 +22,7 @@ from evolve.archives import needs_descriptors
 from evolve.backends.base import Engine, Host, Lost
 from evolve.backends.messages import Done, Reply, pack
 from evolve.backends.pace import BATCH_S, Pace
-from evolve.backends.parcel import EVALUATED, wrap
+from evolve.backends.parcel import evaluated, wrap
 from evolve.backends.station import footing
 from evolve.errors import BackendError, EvaluatorError
 from evolve.evaluate import Evaluator
@@ -129,7 +129,7 @@ class Crew:
     def __enter__(self) -> Crew:
         with Evaluator(self._problem, self._settings.jail.minimum) as evaluator:
             # an evaluator that fails is told here, before anything is sent
-            scales = [evaluator.scale(split) for split in EVALUATED]
+            scales = [evaluator.scale(split) for split in evaluated(self._problem)]
         # a problem that needs special hardware measures there: its baseline differs from host to host
         found = "" if self._problem.spec.needs else footing([scale.baseline for scale in scales])
         self._longest = {scale.split: sum(scale.cpu_s) for scale in scales}

@@ -81,16 +81,18 @@ def pack(
     problem: str, tasks: list[tuple[int, Task]], start: int, digests: list[str], seconds: float
 ) -> bytes:
     """A batch of numbered tasks."""
-    places: dict[Race, int] = {}
+    races: list[Race] = []
     jobs = []
     for number, task in tasks:
         race, horizon = -1, 0
         if task.race is not None:
-            horizon = task.race.horizon
-            race = places.setdefault(replace(task.race, horizon=0), len(places))
+            horizon, common = task.race.horizon, replace(task.race, horizon=0)
+            if common not in races:
+                races.append(common)
+            race = races.index(common)
         candidate = task.candidate
         jobs.append(Job(number, candidate.id, dict(candidate.files), task.split, race, horizon))
-    return msgspec.msgpack.encode(Batch(problem, list(places), jobs, start, digests, seconds))
+    return msgspec.msgpack.encode(Batch(problem, races, jobs, start, digests, seconds))
 
 
 def unpack(batch: Batch, job: Job) -> Task:

@@ -19,7 +19,6 @@ from evolve.settings import Settings
 
 LIMIT_BYTES = 256 << 20
 LEFT_OUT = frozenset({"__pycache__", "runs", "node_modules"})
-EVALUATED = (Split.TRAIN, Split.VALIDATION)  # the holdout never leaves the trusted side
 
 
 class Parcel(msgspec.Struct, frozen=True):
@@ -127,10 +126,15 @@ def _all(top: Path) -> Iterator[Path]:
             yield below
 
 
+def evaluated(the_problem: Problem) -> tuple[Split, ...]:
+    """The splits that candidates are evaluated on elsewhere: the holdout never leaves the trusted side."""
+    return tuple(split for split in the_problem.splits if split is not Split.HOLDOUT)
+
+
 def instances_digest(the_problem: Problem) -> str:
-    """Of all instances of train and validation, whatever they are called."""
+    """Of all instances that candidates are evaluated on, whatever they are called."""
     digest = hashlib.sha256()
-    for split in EVALUATED:
+    for split in evaluated(the_problem):
         for instance in the_problem.split(split):
             digest.update(content(instance))
     return digest.hexdigest()[:16]

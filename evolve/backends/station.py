@@ -21,7 +21,7 @@ import msgspec
 
 from evolve.backends.environment import scrub
 from evolve.backends.messages import Batch, Done, Examined, Job, Reply, unpack
-from evolve.backends.parcel import EVALUATED, Parcel, open_parcel
+from evolve.backends.parcel import Parcel, evaluated, open_parcel
 from evolve.errors import BackendError, EvaluatorError, EvolveError, JailError
 from evolve.evaluate import Evaluator
 from evolve.jail import machine
@@ -55,7 +55,7 @@ class Station:
         self._idle.append(self._first)
 
     def _check_footing(self) -> None:
-        baselines = [self._first.scale(split).baseline for split in EVALUATED]
+        baselines = [self._first.scale(split).baseline for split in evaluated(self._problem)]
         if self._parcel.footing and footing(baselines) != self._parcel.footing:
             raise BackendError(
                 f"the baseline of {self._parcel.name} has other objectives here than on the machine of the run; "

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Sequence
 
 from evolve.genetic.types import (
+    AXES,
     BOOL,
     FLOAT,
     INT,
@@ -41,6 +42,16 @@ SAME_METHODS = _words("copy astype cumsum clip round sort take")
 MATH_INTS = _words("floor ceil comb gcd isqrt factorial")
 
 
+# What numpy makes or brings into a shape: from which argument on they give the shape.
+SHAPED_FROM = {
+    **dict.fromkeys(_words("zeros ones full empty arange linspace eye identity"), 0),
+    **dict.fromkeys(_words("tile repeat reshape broadcast_to transpose swapaxes moveaxis expand_dims squeeze"), 1),
+    "take": 1,
+}  # fmt: skip
+DRAWS = _words("randrange randint integers getrandbits")  # of a generator; what they are given is a bound
+SHAPE_WORDS = _words("axis axes shape newshape keepdims ndmin dtype repeats reps")
+
+
 def describe(node: ast.AST) -> str:
     """A short text of an expression, used to name symbolic lengths."""
     return node.id if isinstance(node, ast.Name) else ast.unparse(node)
@@ -48,6 +59,8 @@ def describe(node: ast.AST) -> str:
 
 def element(container: Type) -> Type:
     """What iterating over a value gives."""
+    if container.text:
+        return UNKNOWN
     if container.kind == "vector":
         return INT if container.items else FLOAT
     if container.kind == "mask":
@@ -63,7 +76,9 @@ def numeric(operands: Sequence[Type]) -> Type:
     """The type of an element-wise operation on these operands: arrays win, then floats."""
     arrays = [operand for operand in operands if operand.is_array]
     if arrays:
-        return vector(arrays[0].dim)
+        # of two shapes, the one of more axes is the result's
+        shape = next((array for array in arrays if array.text), arrays[0])
+        return Type("vector", shape.dim, text=shape.text)
     if operands and all(operand.is_scalar for operand in operands):
         return INT if all(operand.kind != "float" for operand in operands) else FLOAT
     return UNKNOWN
@@ -94,7 +109,9 @@ def _elementwise(name: str, node: ast.Call, arguments: Sequence[Type]) -> Type:
             numeric(arguments[1:]) if len(arguments) == 3 and arguments[0].is_scalar else numeric(arguments)
         )
     if name in ("asarray", "array") and not first.is_array:
-        return vector(describe(node)) if first.kind in ("list", "tuple") else UNKNOWN
+        if first.kind not in ("list", "tuple"):
+            return UNKNOWN
+        return Type("vector", describe(node), text="" if element(first).is_scalar else AXES)
     if name in ("asarray", "array", "copy", "sort", "flip"):
         return first
     if name == "diff":
@@ -107,10 +124,14 @@ def _arrays_made(name: str, node: ast.Call, arguments: Sequence[Type]) -> Type:
     first = arguments[0] if arguments else UNKNOWN
     if name in POSITIONS:
         source = element(first) if first.kind == "tuple" else first
-        return index_vector(source.dim) if source.is_array else index_vector(describe(node))
+        return (
+            source._replace(kind="vector", items=(INT,)) if source.is_array else index_vector(describe(node))
+        )
     if name in SHAPED:
         dim = first.dim if first.kind == "int" and len(arguments) == 1 + (name == "full") else ""
         made = dim or describe(node)
+        if first.kind == "tuple":
+            return Type("vector", made, text=AXES)
         if any(keyword.arg == "dtype" and describe(keyword.value) == "bool" for keyword in node.keywords):
             return mask(made)
         return index_vector(made) if name == "arange" else vector(made)
@@ -150,7 +171,7 @@ def _of_array_method(name: str, node: ast.Call, owner: Type, arguments: Sequence
     if name in SAME_METHODS:
         if name == "astype" and node.args and describe(node.args[0]) in ("int", "np.int64", "np.intp"):
             return index_vector(owner.dim)
-        return vector(owner.dim) if owner.kind == "mask" else owner
+        return Type("vector", owner.dim, text=owner.text) if owner.kind == "mask" else owner
     if name in ("sum", "item") and owner.items:
         return INT
     if name in REDUCTIONS:
@@ -160,7 +181,7 @@ def _of_array_method(name: str, node: ast.Call, owner: Type, arguments: Sequence
     if name in ("argmin", "argmax"):
         return INT
     if name == "argsort":
-        return index_vector(owner.dim)
+        return owner._replace(kind="vector", items=(INT,))
     if name == "tolist":
         return list_of(element(owner))
     return vector(describe(node)) if name == "nonzero" and not arguments else UNKNOWN
@@ -207,5 +228,5 @@ def _of_number_builtin(name: str, arguments: Sequence[Type]) -> Type:
     if name == "sum":
         return element(first) if element(first).is_number else first
     if first.is_array:
-        return vector(first.dim)
+        return first._replace(kind="vector", items=())
     return first if first.is_number else UNKNOWN

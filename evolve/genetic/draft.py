@@ -131,8 +131,10 @@ class Draft:
         """Bring a definition of another program here, with everything that it needs.
 
         Returns:
-            What it is called here; "" if it cannot come, for want of an import.
+            What it is called here; "" if it cannot come, for want of an import or of what a statement binds.
         """
+        if donor.lacks(name):
+            return ""
         needed = donor.needs(name)
         incoming = [d for d in donor.definitions if d.name in needed]
         if not all(self._importable(d) for d in incoming if d.is_import):

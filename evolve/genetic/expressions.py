@@ -9,11 +9,16 @@ from collections.abc import Callable, Sequence
 from evolve.genetic import calls
 from evolve.genetic.calls import describe, element
 from evolve.genetic.places import Analysis, Globals, Signature, Site
-from evolve.genetic.types import BOOL, FLOAT, INT, NONE, STR, UNKNOWN, Type, join, mask, vector
+from evolve.genetic.types import BOOL, FLOAT, INT, NONE, SHAPE, STR, UNKNOWN, Type, join, mask, vector
 
 BUILTINS = frozenset(dir(builtins))
 _CONSTANTS = {bool: BOOL, int: INT, float: FLOAT, str: STR, type(None): NONE}
-_REGIONS = frozenset({"index", "bound", "while"})  # roles that everything inside shares
+NO_SHAPE = 99  # more than a call has arguments
+_REGIONS = frozenset(
+    {"index", "bound", "while", "shape", "count", "answer"}
+)  # roles that everything inside shares
+
+_STRUCTURE = frozenset({"index", "shape", "answer"})  # of which what is read becomes a position or a shape
 
 
 class Expressions:
@@ -71,6 +76,8 @@ class Expressions:
         return _CONSTANTS.get(type(node.value), UNKNOWN)
 
     def name(self, node: ast.Name) -> Type:
+        if self.region in _STRUCTURE and not self.quiet:
+            self.result.structural.add(node.id)
         kind = self.scope.get(node.id)
         if kind is not None:
             return kind
@@ -128,15 +135,17 @@ class Expressions:
         if owner.is_array and node.attr == "size":
             return Type("int", owner.dim)
         if owner.is_array and node.attr == "shape":
-            return Type("tuple", owner.dim, text="shape")
+            return Type("tuple", owner.dim, text=SHAPE)
         return owner if owner.is_array and node.attr == "T" else UNKNOWN
 
     def subscript(self, node: ast.Subscript) -> Type:
         owner = self.visit(node, "value", -1, "owner")
-        index = self.visit(node, "slice", -1, "index")
+        index = self.visit(node, "slice", -1, "shape" if owner.text == SHAPE else "index")
         if owner.is_array:
             return _indexed_array(owner, node, index)
-        if owner.text == "shape":
+        if owner.text == SHAPE:
+            if isinstance(node.slice, ast.Slice):
+                return owner
             return Type("int", owner.dim) if describe(node.slice) == "0" else INT
         if isinstance(node.slice, ast.Slice):
             return owner if owner.kind in ("list", "str") else UNKNOWN
@@ -216,12 +225,16 @@ class Expressions:
     def _attribute_call(self, node: ast.Call, function: ast.Attribute) -> Type:
         if isinstance(function.value, ast.Name) and function.value.id in self.known.modules:
             module = self.known.modules[function.value.id]
-            arguments = self._arguments(node, "value")
+            shape = calls.SHAPED_FROM.get(function.attr, NO_SHAPE) if module == "numpy" else NO_SHAPE
+            role = "bound" if module == "random" else "value"
+            arguments = self._arguments(node, role, shape=shape)
             if module == "numpy":
                 return calls.of_numpy(function.attr, node, arguments)
             return calls.of_math(function.attr) if module == "math" else UNKNOWN
         owner = self.visit(function, "value", -1, "owner")
-        arguments = self._arguments(node, "value", element(owner))
+        shape = calls.SHAPED_FROM.get(function.attr, NO_SHAPE) - 1  # the array is no argument
+        role = "bound" if function.attr in calls.DRAWS else "value"
+        arguments = self._arguments(node, role, element(owner), max(shape, 0))
         return calls.of_method(function.attr, node, owner, arguments)
 
     def _builtin_call(self, node: ast.Call, name: str) -> Type:
@@ -230,21 +243,39 @@ class Expressions:
         return calls.of_builtin(name, arguments)
 
     def _own_call(self, node: ast.Call, known: Signature) -> Type:
-        arguments = self._arguments(node, "call")
+        counts = [kind.kind == "int" for _, kind, _ in known.parameters]
+        arguments = self._arguments(node, "call", counts=counts)
         if not known.returns.is_array:
             return known.returns
         arrays = [argument for argument in arguments if argument.is_array]
         return known.returns._replace(dim=arrays[0].dim if arrays else describe(node))
 
-    def _arguments(self, node: ast.Call, role: str, item: Type = UNKNOWN) -> list[Type]:
-        kinds = self.each(node, "args", role)
+    def _arguments(
+        self,
+        node: ast.Call,
+        role: str,
+        item: Type = UNKNOWN,
+        shape: int = NO_SHAPE,
+        counts: Sequence[bool] = (),
+    ) -> list[Type]:
+        """The arguments' types.
+
+        Args:
+            item: type of what a lambda among the keywords gets.
+            shape: from which argument on they give a shape.
+            counts: which of the first arguments have to be whole numbers.
+        """
+        kinds = []
+        for index in range(len(node.args)):
+            own = "count" if index < len(counts) and counts[index] else role
+            kinds.append(self.visit(node, "args", index, "shape" if index >= shape else own))
         if kinds and item == UNKNOWN:
             item = element(kinds[0]) if len(kinds) == 1 else kinds[0]
         for keyword in node.keywords:
             if isinstance(keyword.value, ast.Lambda):
                 self.function(keyword.value, (item,))
             else:
-                self.visit(keyword, "value", -1, "keyword")
+                self.visit(keyword, "value", -1, "shape" if keyword.arg in calls.SHAPE_WORDS else "keyword")
         return kinds
 
 
@@ -264,6 +295,8 @@ def of_binary(operator: ast.operator, left: Type, right: Type) -> Type:
 
 
 def _indexed_array(owner: Type, node: ast.Subscript, index: Type) -> Type:
+    if owner.text:
+        return UNKNOWN
     if index.kind == "mask":
         return owner._replace(dim=f"{owner.dim}[{describe(node.slice)}]")
     if index.kind == "vector":

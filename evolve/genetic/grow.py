@@ -84,6 +84,8 @@ class Grower:
 
     def vector(self, want: Type, depth: int) -> ast.expr | None:
         names = self.names(want)
+        if want.text:  # of several axes
+            return self.draw(names) if names else None
         if want.items and self.numpy and self.rng.random() < 0.5:
             inner = self.vector(vector(want.dim), depth - 1)
             return None if inner is None else call(f"{self.numpy}.argsort", inner)
@@ -258,7 +260,7 @@ class Grower:
         """`sorted(items, key=...)`, where the key looks the element up in the arrays of the scope."""
         element = want.items[0] if want.items else Type("unknown")
         parameter = self.draft.fresh("item")
-        arrays = [item for item, kind in self.scope.items() if kind.kind == "vector"]
+        arrays = [item for item, kind in self.scope.items() if kind.kind == "vector" and not kind.text]
         if element.is_number and (not arrays or self.rng.random() < 0.1):
             key: ast.expr = binary(name(parameter), ast.Mult(), number(self.rng.choice((-1, 2))))
         elif element.kind == "int" and arrays:

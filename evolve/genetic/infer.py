@@ -15,6 +15,7 @@ from evolve.genetic.expressions import Expressions, of_binary
 from evolve.genetic.places import Analysis, Globals, Signature, Slot, signature
 from evolve.genetic.types import UNKNOWN, Type, from_annotation, join
 
+_CARRIERS = frozenset({"int", "min", "max", "abs", "round"})
 _ENDINGS = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 
 
@@ -29,6 +30,8 @@ class _Interpreter(Expressions):
     def __init__(self, known: Globals) -> None:
         super().__init__(known)
         self.pinned: frozenset[str] = frozenset()
+        self.opaque_answer = False  # see Signature
+        self._assigned: list[tuple[int, int, str]] = []  # sites, from and up to, that are the value of a name
 
     def run(self, function: ast.FunctionDef, own: Signature) -> Analysis:
         for name, kind, _ in own.parameters:
@@ -36,8 +39,33 @@ class _Interpreter(Expressions):
         for other in (*function.args.kwonlyargs, function.args.vararg, function.args.kwarg):
             if other is not None:
                 self.scope[other.arg] = UNKNOWN
+        self.opaque_answer = own.opaque
         self.block(function.body)
+        self._settle()
         return self.result
+
+    def _settle(self) -> None:
+        """Give what becomes a position or a shape the role of one: whole numbers on the way there.
+
+        The assignments are gone through from the last to the first, so that each knows what is read of it.
+        """
+        sites, structural = self.result.sites, self.result.structural
+        if not structural:
+            return
+        for start, end, name in reversed(self._assigned):
+            if name not in structural:
+                continue
+            root, inside = sites[end - 1].node, set[int]()
+            for site in reversed(sites[start:end]):  # what holds an expression comes before it
+                if site.node is not root and id(site.holder) not in inside:
+                    continue
+                carries = _carries_a_number(site.node)
+                if carries:
+                    inside.add(id(site.node))
+                if carries or site.type.kind == "int" or isinstance(site.holder, ast.BinOp):
+                    site.role = "shape"
+                if isinstance(site.node, ast.Name):
+                    structural.add(site.node.id)
 
     def block(self, body: list[ast.stmt]) -> None:
         for index, statement in enumerate(body):
@@ -50,7 +78,11 @@ class _Interpreter(Expressions):
                 self.other(statement)
 
     def assign(self, node: ast.Assign) -> None:
+        start = len(self.result.sites)
         kind = self.visit(node, "value", -1, "assign")
+        target = node.targets[0]
+        if not self.quiet and isinstance(target, ast.Name) and kind.kind in ("int", "unknown", "vector"):
+            self._assigned.append((start, len(self.result.sites), target.id))
         for target in node.targets:
             self.bind(target, kind)
 
@@ -69,7 +101,7 @@ class _Interpreter(Expressions):
 
     def returned(self, node: ast.Return) -> None:
         if node.value is not None:
-            self.visit(node, "value", -1, "return")
+            self.visit(node, "value", -1, "answer" if self.opaque_answer else "return")
 
     def expression(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):
@@ -133,6 +165,13 @@ class _Interpreter(Expressions):
         for block in ("body", "orelse", "finalbody"):
             if not isinstance(node, ast.ClassDef):
                 self.block(getattr(node, block, []))
+
+
+def _carries_a_number(node: ast.expr) -> bool:
+    """Whether the value of an expression is made of those of its direct parts."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in _CARRIERS
+    return isinstance(node, (ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Name))
 
 
 def _ends(body: list[ast.stmt]) -> bool:

@@ -138,6 +138,7 @@ class Survey:
     mentions: tuple[str, ...]  # names read, each once, in the order of the text
     binds: frozenset[str]
     has_loop: bool
+    axes: frozenset[str]  # names that are used as arrays of several axes
 
 
 def survey(node: ast.AST) -> Survey:
@@ -145,6 +146,7 @@ def survey(node: ast.AST) -> Survey:
     count, loop = 0, False
     mentions: dict[str, None] = {}
     binds: set[str] = set()
+    axes: set[str] = set()
     for child in walk(node):
         count += 1
         kind = child.__class__
@@ -159,7 +161,35 @@ def survey(node: ast.AST) -> Survey:
             loop = True
         elif kind is ast.FunctionDef and child is not node:
             binds.add(child.name)  # type: ignore[attr-defined]
-    return Survey(count, tuple(mentions), frozenset(binds), loop)
+        # the quick looks spare most nodes the call: every new definition is surveyed
+        elif kind is ast.Call:
+            if child.keywords:  # type: ignore[attr-defined]
+                _note_axes(child, axes)
+        elif kind is ast.Subscript:
+            if child.slice.__class__ is ast.Tuple or child.value.__class__ is ast.Attribute:  # type: ignore[attr-defined]
+                _note_axes(child, axes)
+        elif kind is ast.Assign and child.value.__class__ is ast.Attribute:  # type: ignore[attr-defined]
+            _note_axes(child, axes)
+    return Survey(count, tuple(mentions), frozenset(binds), loop, frozenset(axes))
+
+
+def _note_axes(node: ast.AST, found: set[str]) -> None:
+    """Add what a node shows to be an array of several axes: `x[i, j]`, `a, b = x.shape`, `f(x, axis=1)`."""
+    shown: list[ast.expr] = []
+    if isinstance(node, ast.Call):
+        if node.keywords and any(word.arg == "axis" for word in node.keywords):
+            shown = [*([node.func.value] if isinstance(node.func, ast.Attribute) else []), *node.args]
+    elif isinstance(node, ast.Subscript):
+        if isinstance(node.slice, ast.Tuple):
+            shown = [node.value]
+        elif isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
+            first = isinstance(node.slice, ast.Constant) and node.slice.value == 0
+            shown = [] if first else [node.value.value]
+    elif (
+        isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute) and node.value.attr == "shape"
+    ):
+        shown = [node.value.value] if isinstance(node.targets[0], ast.Tuple) else []
+    found.update(each.id for each in shown if isinstance(each, ast.Name))
 
 
 def name(identifier: str) -> ast.Name:

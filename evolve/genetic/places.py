@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 
-from evolve.genetic.types import UNKNOWN, Type, from_annotation
+from evolve.genetic.types import AXES, UNKNOWN, Type, from_annotation
 
 Scope = Mapping[str, Type]
 """The types of the local names that an expression or a statement may use."""
@@ -14,10 +14,14 @@ Scope = Mapping[str, Type]
 
 @dataclass(frozen=True)
 class Signature:
-    """A function's parameters (name, type, whether it has a default) and what it returns."""
+    """A function's parameters (name, type, whether it has a default) and what it returns.
+
+    opaque: the author says what it returns, and that is no list, array or number.
+    """
 
     parameters: tuple[tuple[str, Type, bool], ...]
     returns: Type
+    opaque: bool = False
 
     @property
     def required(self) -> int:
@@ -29,7 +33,10 @@ class Site:
     """An expression in its place: `holder.field`, or `holder.field[index]` where the field is a list.
 
     role: "value", "test" (decides a branch), "while" (a while test), "index", "bound" (of a range), "iter",
-        "call" (an argument of a function), "return", "assign" or "augment" (the whole right side).
+        "shape" (how an array is made, or a whole number that becomes a position or a shape further on),
+        "call" (an argument of a function), "count" (one that is a whole number), "answer" (of a function whose
+        author says that it returns no list, array or number: its parts are no quantities), "return", "assign" or
+        "augment" (the whole right side).
     depth: how many loops, comprehensions and lambdas it lies in.
     """
 
@@ -71,6 +78,7 @@ class Analysis:
     sites: list[Site] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
     unbound: list[str] = field(default_factory=list)
+    structural: set[str] = field(default_factory=set)  # names that become positions or shapes
     _chosen: dict[object, tuple[list[Site], list[float]]] = field(default_factory=dict, repr=False)
 
     def select(
@@ -95,7 +103,17 @@ def signature(node: ast.FunctionDef) -> Signature:
     parameters = tuple(
         (a.arg, from_annotation(a.annotation), i >= first_default) for i, a in enumerate(plain)
     )
-    return Signature(parameters, from_annotation(node.returns))
+    returns = from_annotation(node.returns)
+    return Signature(parameters, returns, node.returns is not None and returns.kind == "unknown")
+
+
+def shaped(declared: Signature, axes: Collection[str]) -> Signature:
+    """A signature of which no two arrays are taken to be of one length; `axes` names those of several axes."""
+    parameters = tuple(
+        (name, kind._replace(dim=name, text=AXES if name in axes else "") if kind.is_array else kind, default)
+        for name, kind, default in declared.parameters
+    )
+    return replace(declared, parameters=parameters)
 
 
 @dataclass(frozen=True)

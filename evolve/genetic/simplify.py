@@ -1,4 +1,8 @@
-"""Simplification: shorter programs that are likely to decide as before; whether they do, an evaluation shows."""
+"""Simplification: shorter programs that are likely to decide as before.
+
+Whether they do is shown by an evaluation, in which the parent runs beside them: one that has its scores but decides
+otherwise on any instance of train is dropped (`Race.elder`).
+"""
 
 from __future__ import annotations
 

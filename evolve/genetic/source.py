@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from evolve.genetic.infer import analyse
-from evolve.genetic.nodes import Holder, Survey, bare, clone, holders, survey, walk
-from evolve.genetic.places import Analysis, Globals, Signature, signature
+from evolve.genetic.nodes import Holder, Survey, assign, bare, clone, holders, survey, walk
+from evolve.genetic.places import Analysis, Globals, Signature, shaped, signature
 from evolve.genetic.types import BOOL, FLOAT, INT, STR, UNKNOWN, Type
 
 RENAMES = 64  # renamed copies that a definition keeps
@@ -56,8 +56,15 @@ class Definition:
         return holders(self.node)
 
     @cached_property
-    def signature(self) -> Signature:
+    def declared(self) -> Signature:
+        """The signature by annotations alone."""
         return signature(self.function)
+
+    @cached_property
+    def signature(self) -> Signature:
+        """The same, with what the body shows about its arrays."""
+        axes = self._survey.axes
+        return shaped(self.declared, axes) if axes or self.declared.opaque else self.declared
 
     @property
     def is_function(self) -> bool:
@@ -205,6 +212,16 @@ class Source:
             self._needs[name] = self.reachable([name])
         return self._needs[name]
 
+    def lacks(self, name: str) -> bool:
+        """Whether a definition needs something that only a statement without a name of its own binds."""
+        if not self._nameless:
+            return False
+        return any(self._nameless & {*self.by_name[other].mentions} for other in self.needs(name))
+
+    @cached_property
+    def _nameless(self) -> frozenset[str]:
+        return frozenset(name for d in self.definitions if not d.name for name in d.binds)
+
     def meaning(self, name: str) -> frozenset[str]:
         """All texts that decide what a name does here; equal in two programs if it does the same in both."""
         if name not in self._meanings:
@@ -252,10 +269,23 @@ def _definitions(statement: ast.stmt) -> list[Definition]:
         return [_imported(alias, ast.ImportFrom(module, [alias], level)) for alias in statement.names]
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target = statement.targets[0]
+        if pairs := _constants(target, statement.value):
+            return [Definition(name.id, assign(name.id, value)) for name, value in pairs]
         return [Definition(target.id if isinstance(target, ast.Name) else "", statement)]
     if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
         return [Definition(statement.target.id, statement)]
     return [] if isinstance(statement, ast.Pass) else [Definition("", statement)]
+
+
+def _constants(target: ast.expr, value: ast.expr) -> list[tuple[ast.Name, ast.Constant]]:
+    """Names and values of `A, B = 0, 1`, which are constants of their own: a function may come with one of them."""
+    if not isinstance(target, ast.Tuple) or not isinstance(value, ast.Tuple):
+        return []
+    names = [each for each in target.elts if isinstance(each, ast.Name)]
+    values = [each for each in value.elts if isinstance(each, ast.Constant)]
+    if not len(target.elts) == len(names) == len(values) == len(value.elts):
+        return []
+    return list(zip(names, values, strict=True))
 
 
 def _imported(alias: ast.alias, statement: ast.stmt) -> Definition:

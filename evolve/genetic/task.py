@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from evolve.genetic.source import Definition, Source
 Item = TypeVar("Item")
 ROLE_WEIGHTS = {
     "value": 1.0, "return": 3.0, "assign": 1.0, "call": 0.8, "test": 0.6, "keyword": 0.2, "index": 0.08, "augment": 0.3,
-    "bound": 0.1, "owner": 0.1, "iter": 0.1, "while": 0.03, "target": 0.0, "statement": 0.0,
+    "bound": 0.1, "owner": 0.1, "iter": 0.1, "while": 0.03, "count": 0.25, "shape": 0.005,
+    "answer": 0.0, "target": 0.0, "statement": 0.0,
 }  # fmt: skip
 NEAR = 0.7  # how often a donor breeds; else it is a seed
 ACCEPTANCE = 4.0  # where the best place has less than 1/4 of a weight, an operator mostly declines
 RULE_BONUS = 4.0  # a function without loops that returns ratings is a decision rule
+WHOLE_ANSWER, WHOLE_IN_LOOP = 0.1, 0.3  # of a whole number's weight
 INDEX_MALUS = 0.4  # one that returns a position or a flag belongs to the machinery
 
 
@@ -36,7 +39,10 @@ def preference(function: Definition, entry: str) -> float:
 
 def caution(site: Site) -> float:
     """How likely a change at a place is to leave a program that runs: whole numbers are mostly positions."""
-    careful = 0.3 if site.type.kind == "int" and site.depth > 0 else 1.0
+    careful = 1.0
+    if site.type.kind == "int":
+        answered = site.role == "return" or isinstance(site.holder, (ast.Tuple, ast.IfExp))
+        careful = WHOLE_ANSWER if answered else WHOLE_IN_LOOP if site.depth > 0 else 1.0
     return careful * ROLE_WEIGHTS.get(site.role, 0.0)
 
 

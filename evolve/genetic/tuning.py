@@ -23,7 +23,7 @@ from evolve.genetic.source import Source
 STEP = 0.3  # first step, as a share of the number
 ROUNDS = 4  # with steps halved from one to the next; afterwards a program counts as tuned
 ZERO = 0.1  # what a zero is moved by, times the step
-_FIXED = ("index", "bound", "iter", "while", "owner", "target")
+_FIXED = ("index", "shape", "answer", "bound", "iter", "while", "owner", "target")
 _NOTE = re.compile(r"\(number (\d+) of \d+ (up|down) by ([\d.e-]+)\)$")
 
 

@@ -20,7 +20,7 @@ class Type(NamedTuple):
         "iterator", "function", "named" (any other annotation, compared by its text) or "unknown".
     dim: symbolic length of a vector or mask, equal texts mean equal lengths; of an int, the length it counts.
     items: element types of a container; of a vector, (INT,) if it holds indices, else ().
-    text: the annotation of a "named" type; the name of a "function".
+    text: the annotation of a "named" type; the name of a "function"; AXES of an array of several axes; SHAPE.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Type(NamedTuple):
     @property
     def is_structure(self) -> bool:
         """Whether values of it are whole pieces of an answer, which a function may take and give back."""
-        return self.kind in ("list", "tuple", "dict", "set", "named", "str")
+        return self.kind in ("list", "tuple", "dict", "set", "named", "str") and self.text != SHAPE
 
 
 UNKNOWN = Type("unknown")
@@ -56,6 +56,8 @@ FLOAT = Type("float")
 BOOL = Type("bool")
 STR = Type("str")
 NONE = Type("none")
+SHAPE = "shape"  # text of the tuple that says how long an array is along each axis
+AXES = "axes"  # such an array goes with itself and with numbers only: no other is known to have its shape
 PARAMETER_DIM = "n"  # arrays that enter a function together are taken to be of one length
 
 _PLAIN = {"int": INT, "float": FLOAT, "bool": BOOL, "str": STR, "None": NONE}
@@ -100,7 +102,8 @@ def from_annotation(node: ast.expr | None) -> Type:
     if text in _ARRAYS:
         return vector(PARAMETER_DIM)
     if text in _CONTAINERS:
-        return Type(_CONTAINERS[text])
+        # what is inside is not said, so it is not taken for what another list holds
+        return Type(_CONTAINERS[text], items=(UNKNOWN,) if _CONTAINERS[text] == "list" else ())
     return UNKNOWN if text in ("Any", "object") else Type("named", text=text)
 
 
@@ -138,12 +141,17 @@ def fits(have: Type, want: Type) -> bool:
     if have.kind != want.kind:
         return have.kind == "int" and want.kind == "float"
     if have.is_array:
-        return have.dim == want.dim and (not want.items or have.items == want.items)
+        alike = have.dim == want.dim and have.text == want.text
+        return alike and (not want.items or have.items == want.items)
     if not have.is_container:
         return have.text == want.text
     if not have.items or not want.items:
         return True
-    return len(have.items) == len(want.items) and all(map(fits, have.items, want.items))
+    if len(have.items) != len(want.items):
+        return False
+    return all(
+        mine == theirs or fits(mine, theirs) for mine, theirs in zip(have.items, want.items, strict=True)
+    )
 
 
 @lru_cache(4096)
@@ -166,7 +174,8 @@ def join(left: Type, right: Type) -> Type:
         return UNKNOWN
     if left.is_array:
         dim = left.dim if left.dim == right.dim else f"({left.dim}|{right.dim})"
-        return Type(left.kind, dim, left.items if left.items == right.items else ())
+        items = left.items if left.items == right.items else ()
+        return Type(left.kind, dim, items, left.text or right.text)
     if left.is_container:
         return left if left.items else right
     return UNKNOWN

@@ -270,6 +270,10 @@ class Mirror:
         if evaluation.split is Split.VALIDATION:
             self._validation[evaluation.candidate] = measured
             return
+        if (
+            evaluation.split is Split.FURTHER
+        ):  # a look at more instances like train's: its figures stay train's
+            return
         if evaluation.split is Split.HOLDOUT:  # opened by publishing: no step of the search
             if evaluation.ok and evaluation.candidate in self._nested:
                 points = _points(measured.means(), self._ms(at), 0)

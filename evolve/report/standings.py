@@ -144,7 +144,10 @@ class Surveyor:
         return {node.note or node.id: self.journal.candidate(node.id) for node in founders}
 
     def _recorded(self, seed: Candidate) -> dict[Split, Evaluation]:
-        found = {split: self.lineage.evaluation(seed.id, split) for split in Split}
+        # looks at further instances show nothing that train does not
+        found = {
+            split: self.lineage.evaluation(seed.id, split) for split in Split if split is not Split.FURTHER
+        }
         return {split: evaluation for split, evaluation in found.items() if evaluation is not None}
 
     def _measure(

@@ -249,9 +249,19 @@ def instances(split: str) -> Iterable[Instance]:
     """
     if split not in PLANS:
         raise ProblemError(f"no split {split!r} in problems/llm_routing; there is: {', '.join(PLANS)}")
+    yield from _drawn_by_plan(split)
+
+
+def further() -> Iterable[Instance]:
+    """As many instances like those of train again."""
+    return _drawn_by_plan("train", 1)
+
+
+def _drawn_by_plan(split: str, turn: int = 0) -> Iterable[Instance]:
     for kinds, fleets, size, repeats in PLANS[split]:
         # repeats outermost: a prefix holds every kind of traffic
-        for repeat, prediction, fleet, kind in product(range(repeats), PREDICTIONS, fleets, kinds):
+        numbers = range(turn * repeats, (turn + 1) * repeats)
+        for repeat, prediction, fleet, kind in product(numbers, PREDICTIONS, fleets, kinds):
             yield drawn(split, kind, fleet, prediction, size, repeat)
 
 

@@ -304,9 +304,11 @@ Cell = tuple[tuple[int, str], str, Shape]
 """Repeat and forecast, kind and shape of an instance."""
 
 
-def _cross(shapes: Iterable[Shape], kinds: Iterable[str], forecasts: Iterable[str]) -> Iterator[Cell]:
-    """Every kind and forecast on every shape; each has a number, and with it a trace of its own."""
-    return product(enumerate(forecasts), kinds, shapes)
+def _cross(
+    shapes: Iterable[Shape], kinds: Iterable[str], forecasts: Iterable[str], first: int = 0
+) -> Iterator[Cell]:
+    """Every kind and forecast on every shape; each has a number from `first` on, and with it a trace of its own."""
+    return product(enumerate(forecasts, first), kinds, shapes)
 
 
 def _paired(shapes: Iterable[Shape], kinds: Iterable[str], forecasts: Iterable[str]) -> Iterator[Cell]:
@@ -335,6 +337,11 @@ HARD = ("drift", "families", "burst")
 def _train() -> Iterator[Cell]:
     """32 small instances, ordered so that a prefix holds every kind, setting and forecast."""
     yield from _cross([small(1, 24), small(2, 32)], USUAL, MIXED)
+
+
+def _further() -> Iterator[Cell]:
+    """As many like those of train again: repeats go on behind those of train."""
+    yield from _cross([small(1, 24), small(2, 32)], USUAL, MIXED, len(MIXED))
 
 
 def _validation() -> Iterator[Cell]:
@@ -369,6 +376,11 @@ def instances(split: str) -> Iterable[Instance]:
     if split not in SPLITS:
         raise ProblemError(f"no split {split!r} in problems/moe_placement; there is: {', '.join(SPLITS)}")
     return (drawn(split, cell) for cell in SPLITS[split]())
+
+
+def further() -> Iterator[Instance]:
+    """As many instances like those of train again."""
+    return (drawn("train", cell) for cell in _further())
 
 
 def count(split: str) -> int:

@@ -59,9 +59,13 @@ class Plan:
     moves: tuple[float, ...]
     repeats: int
 
-    def cells(self) -> Iterator[tuple[int, float, float, str, str]]:
-        """Repeat, restart overhead, charge, slack and mix of each job; a prefix holds every mix and slack."""
-        return product(range(self.repeats), self.overheads_h, self.moves, SLACK, self.mixes)
+    def cells(self, turn: int = 0) -> Iterator[tuple[int, float, float, str, str]]:
+        """Repeat, restart overhead, charge, slack and mix of each job; a prefix holds every mix and slack.
+
+        turn: 1 = as many like them again.
+        """
+        numbers = range(turn * self.repeats, (turn + 1) * self.repeats)
+        return product(numbers, self.overheads_h, self.moves, SLACK, self.mixes)
 
 
 PLANS: Mapping[str, tuple[Plan, ...]] = {
@@ -204,8 +208,17 @@ def instances(split: str) -> Iterable[Instance]:
     """
     if split not in PLANS:
         raise ProblemError(f"no split {split!r} in problems/spot_multi_region; there is: {', '.join(PLANS)}")
+    yield from _jobs(split)
+
+
+def further() -> Iterable[Instance]:
+    """As many jobs like those of train again."""
+    return _jobs("train", 1)
+
+
+def _jobs(split: str, turn: int = 0) -> Iterable[Instance]:
     for plan in PLANS[split]:
-        for repeat, overhead_h, move, slack, mix in plan.cells():
+        for repeat, overhead_h, move, slack, mix in plan.cells(turn):
             yield drawn(split, plan, mix, slack, overhead_h, move, repeat)
 
 

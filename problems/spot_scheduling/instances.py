@@ -49,9 +49,13 @@ class Plan:
     overheads_h: tuple[float, ...]
     repeats: int
 
-    def cells(self) -> Iterator[tuple[int, float, str, str]]:
-        """Repeat, restart overhead, slack and market of each job; a prefix holds every market and slack."""
-        return product(range(self.repeats), self.overheads_h, self.slacks, self.kinds)
+    def cells(self, turn: int = 0) -> Iterator[tuple[int, float, str, str]]:
+        """Repeat, restart overhead, slack and market of each job; a prefix holds every market and slack.
+
+        turn: 1 = as many like them again.
+        """
+        numbers = range(turn * self.repeats, (turn + 1) * self.repeats)
+        return product(numbers, self.overheads_h, self.slacks, self.kinds)
 
 
 PLANS: Mapping[str, tuple[Plan, ...]] = {
@@ -176,8 +180,17 @@ def instances(split: str) -> Iterable[Instance]:
     """
     if split not in PLANS:
         raise ProblemError(f"no split {split!r} in problems/spot_scheduling; there is: {', '.join(PLANS)}")
+    yield from _jobs(split)
+
+
+def further() -> Iterable[Instance]:
+    """As many jobs like those of train again."""
+    return _jobs("train", 1)
+
+
+def _jobs(split: str, turn: int = 0) -> Iterable[Instance]:
     for plan in PLANS[split]:
-        for repeat, overhead_h, slack, kind in plan.cells():
+        for repeat, overhead_h, slack, kind in plan.cells(turn):
             yield drawn(split, plan, kind, slack, overhead_h, repeat)
 
 

@@ -42,6 +42,11 @@ def count(split: str) -> int:
     return int(_generator().count(split))
 
 
+def further() -> Iterable[Instance]:
+    """As many streams like those of train again."""
+    return _streams(_generator().generated("train", 1))
+
+
 def from_data(split: str, path: Path) -> Iterable[Instance]:
     """The same splits from a file of real workloads (see txn_scheduling/README.md for the format).
 

@@ -298,8 +298,11 @@ class Draw:
     group: Mapping[str, str | int | float]
 
 
-def generated(split: str) -> Iterator[Draw]:
+def generated(split: str, turn: int = 0) -> Iterator[Draw]:
     """The batches of a split from the generator, always the same and in the same order.
+
+    Args:
+        turn: 1 = as many like them again; no split holds those.
 
     Raises:
         ProblemError: there is no such split.
@@ -308,7 +311,8 @@ def generated(split: str) -> Iterator[Draw]:
         raise ProblemError(f"no split {split!r} in transaction scheduling; there is: {', '.join(PLANS)}")
     for kinds, skews, sizes, writes, repeats in PLANS[split]:
         # kinds innermost: a prefix of five holds every kind
-        for repeat, n, skew, kind in product(range(repeats), sizes, skews, kinds):
+        numbers = range(turn * repeats, (turn + 1) * repeats)
+        for repeat, n, skew, kind in product(numbers, sizes, skews, kinds):
             label = f"{skew / 4:g}" + ("" if writes == 1.0 else "-write-heavy")
             yield Draw(
                 f"{split}/{kind}-{label}-n{n}-{repeat}",
@@ -331,6 +335,11 @@ def count(split: str) -> int:
     return sum(
         len(kinds) * len(skews) * len(sizes) * repeats for kinds, skews, sizes, _, repeats in PLANS[split]
     )
+
+
+def further() -> Iterable[Instance]:
+    """As many instances like those of train again."""
+    return [_instance("train", each) for each in generated("train", 1)]
 
 
 def _instance(split: str, item: Draw) -> Instance:

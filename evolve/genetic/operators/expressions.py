@@ -44,7 +44,7 @@ def is_comparison(site: Site) -> bool:
 
 
 def is_term(site: Site) -> bool:
-    return is_numeric(site) and site.role not in ("index", "bound", "owner")
+    return is_numeric(site) and site.role not in ("index", "shape", "answer", "bound", "owner")
 
 
 def is_composite(site: Site) -> bool:
@@ -216,7 +216,7 @@ def insert_term(task: Task) -> str:
         return ""
     kind, old, rng = place.seen.type, place.live.node, task.rng
     grower = task.grower(place.seen.scope, place.function)
-    if kind.kind == "int" and _must_be_whole(place.seen):
+    if kind.kind == "int" and must_be_whole(place.seen):
         return put(place, binary(old, rng.choice((ast.Add, ast.Sub))(), grower.integer(rng.choice((0, 1)))))
     form = rng.choices(list(TERM_FORMS), list(TERM_FORMS.values()))[0]
     if kind.kind == "vector" and not grower.numpy and form in ("max", "min", "choice"):
@@ -224,8 +224,11 @@ def insert_term(task: Task) -> str:
     return put(place, combined(grower, kind, form, old))
 
 
-def _must_be_whole(site: Site) -> bool:
-    return site.role in ("assign", "return", "call") or not isinstance(site.holder, (ast.BinOp, ast.Compare))
+def must_be_whole(site: Site) -> bool:
+    """Whether a whole number cannot give way to a fraction, as far as its place tells."""
+    return site.role in ("assign", "return", "call", "count") or not isinstance(
+        site.holder, (ast.BinOp, ast.Compare)
+    )
 
 
 def combined(grower: Grower, kind: Type, form: str, old: ast.expr) -> ast.expr:

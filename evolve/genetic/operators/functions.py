@@ -393,7 +393,7 @@ def cross_function(task: Task) -> str:
 
 def _exchangeable(mine: Source, donor: Source, function: str) -> bool:
     here, there = mine.functions[function], donor.functions[function]
-    return here.text != there.text and here.signature == there.signature
+    return here.text != there.text and here.declared == there.declared
 
 
 def _take_over(task: Task, old: str, arrival: str) -> None:

@@ -6,12 +6,13 @@ import ast
 
 from evolve.genetic.nodes import bare, call, clone, name, names_bound, names_loaded, short, size, walk
 from evolve.genetic.operators.crossover import MAX_PIECE, donor_functions, transplanted_statement
-from evolve.genetic.operators.expressions import TERM_FORMS, combined, put
+from evolve.genetic.operators.expressions import TERM_FORMS, combined, must_be_whole, put
 from evolve.genetic.places import Scope, Site, Slot
 from evolve.genetic.task import Task
 from evolve.genetic.types import FLOAT, Type
 
 _CHOOSERS = ("argsort", "argmin", "argmax")
+_FIXED = ("bound", "index", "shape", "answer", "target", "owner")
 HELPER = (4, 60)  # least and most nodes of an expression that becomes a function
 _ANNOTATIONS = {"int": "int", "float": "float", "bool": "bool"}
 
@@ -79,8 +80,10 @@ def _is_plain_loop(slot: Slot) -> bool:
 
 
 def is_extractable(site: Site) -> bool:
-    if site.type.kind not in ("int", "float", "vector") or site.role in ("bound", "index", "target", "owner"):
+    if site.type.kind not in ("int", "float", "vector") or site.role in _FIXED:
         return False
+    if site.type.kind == "int" and must_be_whole(site):
+        return False  # a helper has a term added, which may be a fraction
     return HELPER[0] <= size(site.node) <= HELPER[1] and not isinstance(site.node, (ast.Name, ast.Constant))
 
 
@@ -114,7 +117,9 @@ def _free(task: Task, site: Site) -> list[str] | None:
     if any(read not in task.source.by_name and read not in _builtin_names() for read in others):
         return None
     plain = all(site.scope[read].kind in (*_ANNOTATIONS, "vector") for read in local)
-    return local if local and plain else None
+    # arrays that enter a function together are taken to be of one length
+    lengths = {site.scope[read].dim for read in local if site.scope[read].is_array}
+    return local if local and plain and len(lengths) < 2 else None
 
 
 def _builtin_names() -> frozenset[str]:

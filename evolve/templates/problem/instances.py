@@ -4,6 +4,8 @@ train        scores and feedback on these go to the proposer
 validation   decides which program becomes champion; proposers never see these
 holdout      opened once, when a champion is published; partly larger or of another kind than train
 
+further      more of the same kind as train: a search that stagnates tells its best programs apart by them
+
 Everything is seeded: a split is the same list of instances in every run.
 """
 
@@ -15,15 +17,26 @@ import numpy as np
 
 from evolve.records import Instance
 
-SEEDS = {"train": 1, "validation": 2, "holdout": 3}
-SIZES = {"train": (8, 12, 20, 30), "validation": (10, 20, 40), "holdout": (10, 20, 40, 80)}
-REPEATS = {"train": 5, "validation": 10, "holdout": 5}
+SEEDS = {"train": 1, "validation": 2, "holdout": 3, "further": 4}
+TRAIN_SIZES = (8, 12, 20, 30)
+SIZES = {
+    "train": TRAIN_SIZES,
+    "validation": (10, 20, 40),
+    "holdout": (10, 20, 40, 80),
+    "further": TRAIN_SIZES,
+}
+REPEATS = {"train": 5, "validation": 10, "holdout": 5, "further": 5}
 WEIGHTS = {"even": (1, 10), "wide": (1, 100)}  # range of w; "wide" makes the weights matter more
 
 
 def instances(split: str) -> Iterable[Instance]:
     """The instances of "train", "validation" or "holdout"."""
     return list(_generate(split))
+
+
+def further() -> Iterable[Instance]:
+    """More instances like those of train, of a seed of their own. A problem may do without this function."""
+    return list(_generate("further"))
 
 
 def _generate(split: str) -> Iterator[Instance]:
