@@ -16,7 +16,7 @@ import numpy as np
 
 from evolve import problem
 from evolve.evaluate import Evaluator
-from evolve.records import Instance, Split
+from evolve.records import SPLITS, Instance, Split
 
 MOE = problem.load("moe_placement")
 PLAIN_S = 1.0
@@ -46,7 +46,7 @@ def seeds(evaluator: Evaluator) -> Iterator[str]:
     """Rows of the table of seeds, in the order of their scores on holdout."""
     rows = []
     for name, candidate in MOE.seeds.items():
-        found = [evaluator.evaluate(candidate, split) for split in Split]
+        found = [evaluator.evaluate(candidate, split) for split in SPLITS]
         assert all(each.ok for each in found), [each.feedback for each in found]
         cells = " | ".join(f"{each.objective:.4f} | {each.score:.3f}" for each in found)
         rows.append((found[-1].score, f"| {name} | {cells} |"))
@@ -58,8 +58,8 @@ def seeds(evaluator: Evaluator) -> Iterator[str]:
         ("*the same, nothing to pay for moves*", lambda each: oracle(each, free=True)),
         ("*bound*", lambda each: each.bound),
     ):
-        means = [np.mean([value(each) for each in MOE.split(split)]) for split in Split]
-        scales = [evaluator.scale(split) for split in Split]
+        means = [np.mean([value(each) for each in MOE.split(split)]) for split in SPLITS]
+        scales = [evaluator.scale(split) for split in SPLITS]
         scores = [
             1 - np.mean([each.bound for each in MOE.split(split)]) / scale.scale[0] + mean / scale.scale[0]
             for split, scale, mean in zip(Split, scales, means, strict=True)

@@ -17,7 +17,7 @@ from rich.tree import Tree
 
 from evolve.errors import JournalError
 from evolve.journal import TABLES, Journal
-from evolve.records import MIGRANT, Candidate, Evaluation, Promotion, Remedy, Repeats, Split, Status
+from evolve.records import MIGRANT, SPLITS, Candidate, Evaluation, Promotion, Remedy, Repeats, Split, Status
 
 PROMOTED = "bold green"
 
@@ -314,7 +314,7 @@ class Lineage:
         """One line on a candidate: id, how it was made, and its scores."""
         text = Text(node.id[:10], PROMOTED if node.id in self._promoted else "cyan")
         text.append(f"  {node.step}")
-        for split in Split:
+        for split in SPLITS:
             verdict = self.verdict(node.id, split)
             if verdict is not None:
                 shown = f"{verdict.score:.5f}" if verdict.status is Status.OK else str(verdict.status)

@@ -21,7 +21,7 @@ from evolve import data as sources
 from evolve import dependencies, program
 from evolve.data import Data
 from evolve.errors import EvaluatorError, ProblemError, ProgramError, UsageError
-from evolve.records import Candidate, Instance, Split, Value
+from evolve.records import SPLITS, Candidate, Instance, Split, Value
 from evolve.spec import HARNESS_ENTRY, HARNESS_FILE, SIZE, Entry, Spec, read_spec
 
 COUNT = "count"  # count(split) of instances.py, if it is there: how many instances(split) gives
@@ -67,8 +67,8 @@ class Problem:
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """The splits that it has: all but the further instances, which not every problem makes."""
-        return tuple(split for split in Split if split is not Split.FURTHER or self._further)
+        """The splits that it has: not every problem makes further instances."""
+        return (*SPLITS, Split.FURTHER) if self._further else SPLITS
 
     @property
     def sign(self) -> int:

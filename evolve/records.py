@@ -45,6 +45,9 @@ class Split(StrEnum):
     FURTHER = "further"
 
 
+SPLITS = (Split.TRAIN, Split.VALIDATION, Split.HOLDOUT)  # of every problem
+
+
 @dataclass(frozen=True)
 class Instance:
     """One input of a problem.

@@ -17,7 +17,7 @@ from evolve.journal import Journal
 from evolve.lineage import Lineage
 from evolve.program import unified_diff
 from evolve.publish.review import kept
-from evolve.records import Candidate, Repeats, Split
+from evolve.records import SPLITS, Candidate, Repeats
 from evolve.run import SETTINGS_FILE
 from evolve.search import DUPLICATE
 from evolve.table import figures, groups, repeats_text
@@ -28,7 +28,7 @@ def candidate_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
     with Lineage(journal) as lineage:
         candidate = journal.candidate(_chosen(lineage, identity))
         evaluations = {}
-        for split in Split:
+        for split in SPLITS:
             found = lineage.evaluation(candidate.id, split)
             if found is not None:
                 evaluations[str(split)] = {
@@ -72,7 +72,7 @@ def _gains(lineage: Lineage, candidate: Candidate) -> dict[str, float]:
         return {}
     pairs = {
         split: [lineage.verdict(each, split) for each in (candidate.id, candidate.parents[0])]
-        for split in Split
+        for split in SPLITS
     }
     return {
         str(split): ours.score - theirs.score
@@ -89,7 +89,7 @@ def _groups(
         the_problem = problem.load(journal.meta("folder"), journal.meta("data"))
         if the_problem.digest != journal.meta("digest"):
             return {}
-        found = {split: lineage.evaluation(candidate.id, split) for split in Split}
+        found = {split: lineage.evaluation(candidate.id, split) for split in SPLITS}
         return {str(split): groups(the_problem, each) for split, each in found.items() if each and each.ok}
     except (ProblemError, EvaluatorError):
         return {}
@@ -164,7 +164,7 @@ def lineage_facts(journal: Journal, identity: str | None) -> dict[str, Any]:
         steps = []
         for node in lineage.line(_chosen(lineage, identity)):
             scores = {}
-            for split in Split:
+            for split in SPLITS:
                 verdict = lineage.verdict(node.id, split)
                 if verdict is not None:
                     ok = verdict.score == verdict.score

@@ -17,7 +17,7 @@ from evolve.account import print_account
 from evolve.effects import COST_UNITS, operator_facts, operator_table
 from evolve.evaluate import Evaluator
 from evolve.problem import Problem
-from evolve.records import Candidate, Evaluation, Member, Repeats, Split
+from evolve.records import SPLITS, Candidate, Evaluation, Member, Repeats, Split
 from evolve.run import BEST_FILE, BEST_FOLDER, Result
 from evolve.search import Search
 from evolve.statistics import Interval, paired_bootstrap
@@ -349,7 +349,7 @@ def problem_facts(problem: Problem) -> dict[str, object]:
         "summary": spec.summary,
         "entry": spec.entry.signature,
         "objective": f"{spec.objective.direction} {spec.objective.name} ({spec.objective.unit})",
-        "instances": {str(split): problem.count(split) for split in Split},
+        "instances": {str(split): problem.count(split) for split in SPLITS},
         "takes_data": problem.takes_data,
         "seeds": list(problem.seeds),
         "evaluator": Path(spec.evaluator).name,

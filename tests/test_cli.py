@@ -170,7 +170,10 @@ MISTAKES = [
         "--proposer magic: there is no such proposer; there are: genetic",
     ),
     (["run", "{problem}", "--set", "archive.ilands=3"], "did you mean 'archive.islands'"),
-    (["run", "{problem}", "--set", "jail.minimum=none"], "setting jail.minimum: Invalid enum value 'none'"),
+    (
+        ["run", "{problem}", "--set", "jail.minimum=none"],
+        "setting jail.minimum is 'none'; it has to be one of: full",
+    ),
     (["run", "{problem}", "--evaluations", "0"], "budget.evaluations is 0"),
     (["run", "{problem}", "--evaluations", "many"], "'many' is not a valid integer"),
     (["run", "{problem}", "--out", "{problem}"], "the folder is not empty"),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from evolve import problem, program
 from evolve.errors import ProblemError, UsageError
 from evolve.evaluate import Evaluator
-from evolve.records import Instance, Split, Status
+from evolve.records import SPLITS, Instance, Split, Status
 from tests.moe_tools import GENERATOR, MOE, PATIENT, check, instances, objective, seed, some_placement
 
 NAMES = list(MOE.seeds)
@@ -120,7 +120,7 @@ def test_who_knows_the_next_window_comes_close_to_the_bound(nodes: int) -> None:
 # -- traces ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("split", list(Split))
+@pytest.mark.parametrize("split", SPLITS)
 def test_a_split_holds_its_settings_forecasts_and_kinds(split: Split) -> None:
     found = MOE.split(split)
     assert len(found) == {"train": 32, "validation": 64, "holdout": 144}[split]
@@ -330,10 +330,10 @@ def recorded(path: Path, windows: int = 36, **sizes: Any) -> Path:
 
 def test_recorded_loads_become_instances_of_three_splits_that_share_no_window(tmp_path: Path) -> None:
     found = problem.load("moe_placement", recorded(tmp_path / "engine.json", windows=60))
-    assert [len(found.split(split)) for split in Split] == [3, 3, 3]
+    assert [len(found.split(split)) for split in SPLITS] == [3, 3, 3]
     history = json.loads((tmp_path / "engine.json").read_text())["load_history"]
     table = np.array([window["logical_expert_load"] for window in history])
-    for split, first in zip(Split, (0, 20, 40), strict=True):
+    for split, first in zip(SPLITS, (0, 20, 40), strict=True):
         one, other = found.split(split)[:2]
         assert one.name == f"{split}/engine-w{first}"
         np.testing.assert_array_equal(one.arguments["load"], table[first : first + 8])

@@ -8,7 +8,7 @@ import pytest
 from evolve import new, problem, run, settings
 from evolve.errors import UsageError
 from evolve.problem import Problem
-from evolve.records import Instance, Split
+from evolve.records import SPLITS, Instance
 
 
 def test_the_folder_holds_all_that_a_problem_needs(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_file_in_the_way_is_a_users_mistake(tmp_path: Path) -> None:
 
 
 def test_no_instance_is_in_two_splits(small: Problem) -> None:
-    data = [tuple(i.arguments["p"].tolist()) for split in Split for i in small.split(split)]  # type: ignore[union-attr]
+    data = [tuple(i.arguments["p"].tolist()) for split in SPLITS for i in small.split(split)]  # type: ignore[union-attr]
     assert len(set(data)) == len(data)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from evolve import problem
 from evolve.evaluate import Evaluator
-from evolve.records import Instance, Split
+from evolve.records import SPLITS, Instance, Split
 
 PAGING = problem.load("online_paging")
 GENERATOR = PAGING._instances.__globals__
@@ -122,7 +122,7 @@ def test_what_is_no_slot_is_refused(answer: object) -> None:
         misses(lambda *_: answer, list(range(6)), 4)
 
 
-@pytest.mark.parametrize("split", list(Split))
+@pytest.mark.parametrize("split", SPLITS)
 def test_every_split_is_made_of_its_kinds_with_room_between_lru_and_the_bound(split: Split) -> None:
     instances = PAGING.split(split)
     kinds = {each.group["kind"] for each in instances}
@@ -135,7 +135,7 @@ def test_every_split_is_made_of_its_kinds_with_room_between_lru_and_the_bound(sp
 
 
 def test_the_splits_share_no_sequence_and_are_the_same_again() -> None:
-    seen = [each.facts["requests"].tobytes() for split in Split for each in PAGING.split(split)]
+    seen = [each.facts["requests"].tobytes() for split in SPLITS for each in PAGING.split(split)]
     assert len(set(seen)) == len(seen)
     again = list(GENERATOR["instances"]("train"))
     assert [each.facts["requests"].tobytes() for each in again] == seen[: len(again)]

@@ -20,7 +20,7 @@ from evolve import problem
 from evolve.errors import ProblemError
 from evolve.evaluate import Evaluator
 from evolve.program import make_candidate
-from evolve.records import Instance, Split, Status
+from evolve.records import SPLITS, Instance, Split, Status
 from tests.online_tools import roomy
 
 ROUTING = problem.load("llm_routing")
@@ -374,7 +374,7 @@ def test_a_seed_scores_in_the_jail_what_it_scores_outside(evaluator: Evaluator, 
 # instances
 
 
-@pytest.mark.parametrize("split", list(Split))
+@pytest.mark.parametrize("split", SPLITS)
 def test_every_split_has_its_traffic_with_each_kind_of_prediction(split: Split) -> None:
     instances = ROUTING.split(split)
     traffic = {each.group["traffic"] for each in instances}

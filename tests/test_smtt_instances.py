@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evolve import problem
 from evolve.errors import EvaluatorError, ProblemError
-from evolve.records import Split
+from evolve.records import SPLITS, Split
 from tests.smtt_tools import ROOT, load
 
 instances = load(ROOT / "problems/smtt/instances.py")
@@ -107,7 +107,7 @@ def test_train_begins_with_every_size_in_cells_with_signal() -> None:
     assert len(cells) >= 6
 
 
-@pytest.mark.parametrize("split", list(Split))
+@pytest.mark.parametrize("split", SPLITS)
 def test_instances_carry_what_the_engine_and_the_evaluator_need(split: Split) -> None:
     for item in smtt.split(split):
         n = item.group["n"]
@@ -152,8 +152,8 @@ def test_an_unknown_split_is_an_error_that_names_the_splits() -> None:
 
 def test_loading_all_splits_does_without_the_solver() -> None:
     code = (
-        "import sys; from evolve import problem; from evolve.records import Split; "
-        "smtt = problem.load('smtt'); print([len(smtt.split(s)) for s in Split], 'numba' in sys.modules)"
+        "import sys; from evolve import problem; from evolve.records import SPLITS; "
+        "smtt = problem.load('smtt'); print([len(smtt.split(s)) for s in SPLITS], 'numba' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[60, 200, 525] False"

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from evolve import problem
 from evolve.evaluate import Evaluator
 from evolve.program import make_candidate
-from evolve.records import Instance, Split, Status
+from evolve.records import SPLITS, Instance, Split, Status
 from tests.online_tools import roomy
 
 SPOT = problem.load("spot_scheduling")
@@ -353,7 +353,7 @@ def test_no_seed_is_ever_late(name: str, text: str, fullness: float, overhead: i
 # instances
 
 
-@pytest.mark.parametrize("split", list(Split))
+@pytest.mark.parametrize("split", SPLITS)
 def test_every_split_is_made_of_its_kinds_with_room_between_greedy_and_the_bound(split: Split) -> None:
     instances = SPOT.split(split)
     kinds = {each.group["kind"] for each in instances}

@@ -19,7 +19,7 @@ from evolve.errors import EvaluatorError
 from evolve.evaluate import Evaluator
 from evolve.jail import Level, WireError, encode_arguments
 from evolve.problem import Problem
-from evolve.records import Candidate, Evaluation, Instance, Split
+from evolve.records import SPLITS, Candidate, Evaluation, Instance, Split
 from evolve.scoring import Scoring
 
 SIZES = 3  # sizes of instances, of each split
@@ -267,7 +267,7 @@ def patient(problem: Problem) -> Problem:
             instance if instance.cpu_s is None else replace(instance, cpu_s=PATIENCE * instance.cpu_s)
             for instance in problem.split(split)
         )
-        for split in Split
+        for split in SPLITS
     }
     return replace(problem, spec=msgspec.structs.replace(problem.spec, limits=longer), _splits=splits)
 

@@ -12,7 +12,7 @@ from evolve.cache import Cache
 from evolve.errors import UsageError
 from evolve.journal import Journal
 from evolve.lineage import Lineage
-from evolve.records import Split
+from evolve.records import SPLITS, Split
 from evolve.report import sections
 from evolve.report.control import controls
 from evolve.report.data import LIMIT, packed
@@ -55,7 +55,7 @@ class Report:
         return written
 
     def _standing(self, standing: Standing) -> dict[str, Any]:
-        splits = [split for split in Split if split in standing.found]
+        splits = [split for split in SPLITS if split in standing.found]
         return {
             "name": standing.name,
             "candidate": standing.candidate,

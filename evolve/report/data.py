@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from evolve.records import Split, Status
+from evolve.records import SPLITS, Split, Status
 from evolve.report.history import History, Member
 from evolve.report.programs import joined, pack
 from evolve.report.standings import Standings, grid
@@ -177,7 +177,7 @@ def _splits(standings: Standings) -> dict[str, Any]:
             "name": each.name,
             "scores": {
                 str(split): [_number(score) for score in found.scores]
-                for split in Split
+                for split in SPLITS
                 if (found := each.ok(split))
             },
         }

@@ -12,7 +12,7 @@ from evolve.evaluate import Evaluator
 from evolve.journal import Journal
 from evolve.lineage import Lineage
 from evolve.problem import Problem
-from evolve.records import Candidate, Evaluation, Split
+from evolve.records import SPLITS, Candidate, Evaluation, Split
 from evolve.statistics import Interval, bootstrap_mean, paired_bootstrap
 from evolve.yields import SEED
 
@@ -52,7 +52,7 @@ class Standings:
     def splits(self) -> list[Split]:
         """Those on which the champion, or without one any baseline, was evaluated."""
         shown = [self.champion] if self.champion else list(self.baselines)
-        return [split for split in Split if any(each.ok(split) for each in shown)]
+        return [split for split in SPLITS if any(each.ok(split) for each in shown)]
 
     @property
     def best(self) -> Standing | None:
@@ -146,7 +146,7 @@ class Surveyor:
     def _recorded(self, seed: Candidate) -> dict[Split, Evaluation]:
         # looks at further instances show nothing that train does not
         found = {
-            split: self.lineage.evaluation(seed.id, split) for split in Split if split is not Split.FURTHER
+            split: self.lineage.evaluation(seed.id, split) for split in SPLITS if split is not Split.FURTHER
         }
         return {split: evaluation for split, evaluation in found.items() if evaluation is not None}
 
