@@ -1,8 +1,7 @@
 import numpy as np
 
 def priority(p: np.ndarray, d: np.ndarray, t: int) -> np.ndarray:
-    v = np.maximum(d - np.minimum(p, p - 8.8 + 0.14 * (p + 1.5)), np.where(p >= t, p, t) - (1.41 + 2))
-    return np.maximum(p, np.maximum(d + np.maximum(p + (1 - 0.187) * np.minimum(p, t), p), 0.25)) - (d - (v - 0.07 * (v + t - (d + t) + d)))
+    return p + np.minimum(np.maximum(p, np.where(p <= d, d - t, d) + 3.85), np.maximum(p, d))
 
 def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
     jobs = np.lexsort((p, d))
@@ -17,4 +16,4 @@ def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
     return order
 
 def sequence(p: np.ndarray, d: np.ndarray) -> list[int]:
-    return dispatch(p, d)
+    return dispatch(p, d - -0.0673 * p)
