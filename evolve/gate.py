@@ -34,9 +34,8 @@ class Gate:
         self._asked: set[str] = set()
         self._awaited: set[str] = set()  # judges without a result
         self._waiting: dict[str, Member] = {}
-        self.instances: tuple[
-            int, ...
-        ] = ()  # that make the gate, the most telling first; () = it stands open
+        # that make the gate, the most telling first; () = it stands open
+        self.instances: tuple[int, ...] = ()
 
     def judges(self, members: Iterable[Member]) -> list[Member]:
         """The best members, if any of them is still to be evaluated on the further instances; else nobody."""
@@ -87,8 +86,7 @@ class Gate:
         known = [self._scores[identity] for identity in self._judges if identity in self._scores]
         if len(known) < JUDGES_NEEDED:
             return
-        spread = np.var(np.asarray(known), axis=0).round(
-            12
-        )  # rounded: a tie goes to the earlier on every machine
+        # rounded: a tie goes to the earlier on every machine
+        spread = np.var(np.asarray(known), axis=0).round(12)
         ranked = np.argsort(-spread, kind="stable")[:RACED]
         self.instances = tuple(int(index) for index in ranked if spread[index] > 0)

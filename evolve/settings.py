@@ -67,17 +67,15 @@ class GeneticSettings(_Strict, frozen=True):
     """What the genetic proposer does besides its operators."""
 
     tuning: bool = True  # improve the numbers of good programs by a pattern search (see genetic/tuning.py)
-    simplification: float = (
-        0.03  # share of proposals that make a program shorter and must not change a decision
-    )
+    # share of proposals that make a program shorter and must not change a decision
+    simplification: float = 0.03
 
 
 class StagnationSettings(_Strict, frozen=True):
     """What a run does when its best on train gets no better (see stagnation.py)."""
 
-    patience: int = (
-        400  # evaluations without a better best after which it answers, and between answers; 0 = never
-    )
+    # evaluations without a better best after which it answers, and between answers; 0 = never
+    patience: int = 400
     progress: float = 0.005  # of the way left to the bound: a smaller step does not count as better
     # in turns: the best of all moves to every island; more operators in sequence; races begin with the instances on
     # which the best members differ most (where the problem has no harness)
@@ -107,9 +105,8 @@ class LlmSettings(_Strict, frozen=True):
     stream: bool = True  # ask for the reply piece by piece, so that a slow one is told from a dead one
     profile: bool = True  # models are told where a program's CPU time goes; it is run once more for that
     notes: bool = False  # models take notes of what helped; costs a call now and then
-    skills: bool = (
-        False  # ideas that helped in earlier runs of the problem are shown, and this run's are kept
-    )
+    # ideas that helped in earlier runs of the problem are shown, and this run's are kept
+    skills: bool = False
     source: str = ""  # proposer replay: the run whose replies are used
     prices: dict[str, str] = {}  # "INPUT/OUTPUT[/CACHED]" in dollars per million tokens, by model
 
@@ -119,9 +116,8 @@ class BackendSettings(_Strict, frozen=True):
 
     # loky: threads of this process, each with a warm jail process; the others: a cluster
     kind: Literal["loky", "dask", "ray"] = "loky"
-    address: str = (
-        ""  # of the cluster, e.g. tcp://10.0.0.1:8786; "" = one of the engine's own on this machine
-    )
+    # of the cluster, e.g. tcp://10.0.0.1:8786; "" = one of the engine's own on this machine
+    address: str = ""
 
 
 class CacheSettings(_Strict, frozen=True):
