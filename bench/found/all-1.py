@@ -1,49 +1,5 @@
 import numpy as np
 
-def total_tardiness(p: np.ndarray, d: np.ndarray, order: list[int]) -> int:
-    return int(np.maximum(np.cumsum(p[order]) - d[order], 0).sum())
-
-def best_insertion(p: np.ndarray, d: np.ndarray, i: int) -> int:
-    end = p.cumsum()
-    tardy = np.maximum(end - d, 0)
-    gain = np.zeros(len(p), dtype=np.int64)
-    gain[i + 1:] = np.minimum(tardy[i + 1:], p[i]).cumsum()
-    gain[:i] = (tardy[:i] - np.maximum(end[:i] - d[:i] + p[i], 0))[::-1].cumsum()[::-1]
-    gain[i + 1:] -= np.maximum(end[i + 1:] - d[i], 0)
-    gain[:i] -= np.maximum(end[:i] - p[:i] + p[i] - d[i], 0)
-    gain += tardy[i]
-    gain[i] = 0
-    return int(np.argmax(gain)) if gain.max() > 0 else i
-
-def insertion_descent(p: np.ndarray, d: np.ndarray, order: list[int]) -> list[int]:
-    jobs = np.array(order)
-    p, d = (p[jobs], d[jobs])
-    steps, i = (0, 0)
-    while steps < len(jobs):
-        j = best_insertion(p, d, i)
-        steps = steps + 1 if j == i else 0
-        if j != i:
-            for row in (jobs, p, d):
-                part = row[min(i, j):max(i, j) + 1]
-                part[:] = np.roll(part, -1 if i < j else 1)
-        i = (i + 1) % len(jobs)
-    return jobs.tolist()
-
-def priority(p: np.ndarray, d: np.ndarray, t: int) -> np.ndarray:
-    return np.maximum(t + p, d)
-
-def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
-    jobs = np.lexsort((p, d))
-    left = np.stack((p[jobs], d[jobs], jobs))
-    order: list[int] = []
-    t = 0
-    for m in range(len(jobs), 0, -1):
-        k = int(np.argmin(priority(left[0, :m], left[1, :m], t)))
-        order.append(int(left[2, k]))
-        t += int(left[0, k])
-        left[:, k:m - 1] = left[:, k + 1:m]
-    return order
-
 def best_swap(p: np.ndarray, d: np.ndarray, i: int) -> int:
     late = p.cumsum() - d
     tardy = np.maximum(late, 0)
@@ -74,5 +30,55 @@ def swap_descent(p: np.ndarray, d: np.ndarray, order: list[int]) -> list[int]:
         i = (i + 1) % last
     return jobs.tolist()
 
+def priority(p: np.ndarray, d: np.ndarray, t: int) -> np.ndarray:
+    return np.maximum(t + p, d)
+
+def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
+    jobs = np.lexsort((p, d))
+    left = np.stack((p[jobs], d[jobs], jobs))
+    order: list[int] = []
+    t = 0
+    for m in range(len(jobs), 0, -1):
+        k = int(np.argmin(priority(left[0, :m], left[1, :m], t)))
+        order.append(int(left[2, k]))
+        t += int(left[0, k])
+        left[:, k:m - 1] = left[:, k + 1:m]
+    return order
+
+def total_tardiness(p: np.ndarray, d: np.ndarray, order: list[int]) -> int:
+    return int(np.maximum(np.cumsum(p[order]) - d[order], 0).sum())
+
+def positions(p: np.ndarray, d: np.ndarray) -> list[int]:
+    k = len(p) - 1 - int(np.argmax(p[::-1]))
+    end = p.cumsum()[k:]
+    passed = np.maximum.accumulate(np.append(-1, p[k + 1:] + d[k + 1:]))
+    fits = np.append(end[:-1] < d[k + 1:], True)
+    return [k + int(j) for j in np.flatnonzero(fits & ((passed <= end) | (np.arange(len(end)) == 0)))]
+
+def split_cost(p: np.ndarray, d: np.ndarray, k: int, j: int) -> int:
+    left, right = ([*range(k), *range(k + 1, j + 1)], [*range(j + 1, len(p))])
+    end = int(p[:j + 1].sum())
+    cost = max(0, end - int(d[k]))
+    cost += total_tardiness(p[left], d[left], dispatch(p[left], d[left]))
+    return cost + total_tardiness(p[right], d[right] - end, dispatch(p[right], d[right] - end))
+
+def decompose(p: np.ndarray, d: np.ndarray) -> list[int]:
+    order: list[int] = []
+    parts = [(np.lexsort((p, d)), 0)]
+    while parts:
+        jobs, t = parts.pop()
+        if len(jobs) < 2:
+            order.extend(jobs.tolist())
+            continue
+        times, due = (p[jobs], d[jobs] - t)
+        k = len(jobs) - 1 - int(np.argmax(times[::-1]))
+        choices = positions(times, due)
+        j = choices[0] if len(choices) == 1 else min(choices, key=lambda j: split_cost(times, due, k, j))
+        left = np.append(jobs[:k], jobs[k + 1:j + 1])
+        parts.append((jobs[j + 1:], t + int(times[:j + 1].sum())))
+        parts.append((jobs[k:k + 1], t))
+        parts.append((left, t))
+    return swap_descent(p, d, order)
+
 def sequence(p: np.ndarray, d: np.ndarray) -> list[int]:
-    return min((swap_descent(p, d, dispatch(p, d)), insertion_descent(p, d, dispatch(p, d))), key=lambda option: total_tardiness(p, d, option))
+    return decompose(p, d)

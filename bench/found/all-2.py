@@ -1,37 +1,5 @@
 import numpy as np
 
-def priority_2(p: np.ndarray, d: np.ndarray, t: int) -> np.ndarray:
-    return np.maximum(t + p, d)
-
-def dispatch_2(p: np.ndarray, d: np.ndarray) -> list[int]:
-    jobs = np.lexsort((p, d))
-    left = np.stack((p[jobs], d[jobs], jobs))
-    order: list[int] = []
-    t = 0
-    for m in range(len(jobs), 0, -1):
-        k = int(np.argmin(priority_2(left[0, :m], left[1, :m], t)))
-        order.append(int(left[2, k]))
-        t += int(left[0, k])
-        left[:, k:m - 1] = left[:, k + 1:m]
-    return order
-
-def total_tardiness(p: np.ndarray, d: np.ndarray, order: list[int]) -> int:
-    return int(np.maximum(np.cumsum(p[order]) - d[order], 0).sum())
-
-def augment(p: np.ndarray, d: np.ndarray, order: list[int]) -> list[int]:
-    p, d = (p[order], d[order])
-    end = p.cumsum()
-    tardy = np.maximum(end - d, 0)
-    cost = np.maximum(end[-1] - d, 0) - tardy
-    behind = np.minimum(p * ((tardy > 0).sum() - (tardy > 0).cumsum()), tardy.sum() - tardy.cumsum())
-    rows = np.flatnonzero(behind > cost)
-    if len(rows) == 0:
-        return order
-    saved = np.minimum(p[rows, None], tardy) * (np.arange(len(p)) > rows[:, None])
-    gain = saved.sum(axis=1) - cost[rows]
-    k = int(rows[np.argmax(gain)])
-    return order[:k] + order[k + 1:] + [order[k]] if gain.max() > 0 else order
-
 def best_swap(p: np.ndarray, d: np.ndarray, i: int) -> int:
     late = p.cumsum() - d
     tardy = np.maximum(late, 0)
@@ -63,21 +31,54 @@ def swap_descent(p: np.ndarray, d: np.ndarray, order: list[int]) -> list[int]:
     return jobs.tolist()
 
 def priority(p: np.ndarray, d: np.ndarray, t: int) -> np.ndarray:
-    ratio = np.minimum(p / (t + np.max(p)), 1)
-    weight = ratio ** 1.92
-    return (1 + weight) * np.maximum(t + 1.2 * 2 * p, d) + p / (t + np.mean(p))
+    return np.maximum(t + p, d)
 
 def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
     jobs = np.lexsort((p, d))
     left = np.stack((p[jobs], d[jobs], jobs))
     order: list[int] = []
-    t = 0
+    t = 1
     for m in range(len(jobs), 0, -1):
         k = int(np.argmin(priority(left[0, :m], left[1, :m], t)))
         order.append(int(left[2, k]))
         t += int(left[0, k])
         left[:, k:m - 1] = left[:, k + 1:m]
-    return min((order, augment(p, d, order)), key=lambda option: total_tardiness(p, d, option))
+    return order
+
+def total_tardiness(p: np.ndarray, d: np.ndarray, order: list[int]) -> int:
+    return int(np.maximum(np.cumsum(p[order]) - d[order], 0).sum())
+
+def positions(p: np.ndarray, d: np.ndarray) -> list[int]:
+    k = len(p) - 1 - int(np.argmax(p[::-1]))
+    end = p.cumsum()[k:]
+    passed = np.maximum.accumulate(np.append(-1, p[k + 1:] + d[k + 1:]))
+    fits = np.append(end[:-1] < d[k + 1:], True)
+    return [k + int(j) for j in np.flatnonzero(fits & ((passed <= end) | (np.arange(len(end)) == 0)))]
+
+def split_cost(p: np.ndarray, d: np.ndarray, k: int, j: int) -> int:
+    left, right = ([*range(k), *range(k + 1, j + 1)], [*range(j + 1, len(p))])
+    end = int(p[:j + 1].sum())
+    cost = max(0, end - int(d[k])) + j
+    cost += total_tardiness(p[left], d[left], dispatch(p[left], d[left]))
+    return cost + total_tardiness(p[right], d[right] - end, dispatch(p[right], d[right] - end))
+
+def decompose(p: np.ndarray, d: np.ndarray) -> list[int]:
+    order: list[int] = []
+    parts = [(np.lexsort((p, d)), 0)]
+    while parts:
+        jobs, t = parts.pop()
+        if len(jobs) < 3:
+            order.extend(jobs.tolist())
+            continue
+        times, due = (p[jobs], d[jobs] - t)
+        k = len(jobs) - 1 - int(np.argmax(times[::-1]))
+        choices = positions(times, due)
+        j = choices[0] if len(choices) == 1 else min(choices, key=lambda j: split_cost(times, due, k, j))
+        left = np.append(jobs[:k], jobs[k + 1:j + 1])
+        parts.append((jobs[j + 1:], t + int(times[:j + 1].sum())))
+        parts.append((jobs[k:k + 1], t))
+        parts.append((left, t))
+    return order
 
 def sequence(p: np.ndarray, d: np.ndarray) -> list[int]:
-    return min((swap_descent(p, d, dispatch(p, d)), swap_descent(p, d, dispatch_2(p, d))), key=lambda option_2: total_tardiness(p, d, option_2))
+    return min((swap_descent(p, d, decompose(p, d)), swap_descent(p, d, dispatch(p, d))), key=lambda option: total_tardiness(p, d, option))

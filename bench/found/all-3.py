@@ -1,19 +1,22 @@
 import numpy as np
 
 def priority(p: np.ndarray, d: np.ndarray, t: int) -> np.ndarray:
-    return np.maximum(t + 1.1 * p, d)
+    return np.maximum(t + p, d)
 
 def dispatch(p: np.ndarray, d: np.ndarray) -> list[int]:
     jobs = np.lexsort((p, d))
     left = np.stack((p[jobs], d[jobs], jobs))
     order: list[int] = []
-    t = 0
+    t = 6
     for m in range(len(jobs), 0, -1):
         k = int(np.argmin(priority(left[0, :m], left[1, :m], t)))
         order.append(int(left[2, k]))
         t += int(left[0, k])
         left[:, k:m - 1] = left[:, k + 1:m]
     return order
+
+def total_tardiness(p: np.ndarray, d: np.ndarray, order: list[int]) -> int:
+    return int(np.maximum(np.cumsum(p[order]) - d[order], 0).sum())
 
 def positions(p: np.ndarray, d: np.ndarray) -> list[int]:
     k = len(p) - 1 - int(np.argmax(p[::-1]))
@@ -46,9 +49,6 @@ def decompose(p: np.ndarray, d: np.ndarray) -> list[int]:
         parts.append((jobs[k:k + 1], t))
         parts.append((left, t))
     return order
-
-def total_tardiness(p: np.ndarray, d: np.ndarray, order: list[int]) -> int:
-    return int(np.maximum(np.cumsum(p[order]) - d[order], 0).sum())
 
 def best_swap(p: np.ndarray, d: np.ndarray, i: int) -> int:
     late = p.cumsum() - d
