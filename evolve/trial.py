@@ -103,9 +103,8 @@ class Trial:
         self.objectives: list[float] = []  # in the order of the race, as the scores
         self.order: Sequence[int] = race.order if race and race.order else range(len(scale.instances))
         assert not (scale.batches and race and race.order), "batches come in the order of the instances"
-        self.traces: list[
-            Callable[[], bytes]
-        ] = []  # digests of the decisions on each instance, for `otherwise`
+        # digests of the decisions on each instance, for `otherwise`
+        self.traces: list[Callable[[], bytes]] = []
         self._traced = race is not None and race.elder is not None
         self._race = race
         self._seen = watch.seen

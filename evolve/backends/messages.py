@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
+from evolve.backends.base import Host, Lost
 from evolve.records import Candidate, Evaluation, Split
 from evolve.search import Task
 from evolve.trial import Race
@@ -75,6 +76,16 @@ class Examined(msgspec.Struct, frozen=True, array_like=True):
     host: str
     level: str
     refusal: str = ""
+
+
+def host(found: bytes | Lost, name: str, slots: int) -> Host:
+    """What a worker process called `name` says of its host; no slots where it may not evaluate."""
+    if isinstance(found, Lost):
+        return Host(name, "", 0, f"it could not be examined: {found}")
+    examined = msgspec.msgpack.decode(found, type=Examined)
+    return Host(
+        f"{examined.host} ({name})", examined.level, 0 if examined.refusal else slots, examined.refusal
+    )
 
 
 def pack(

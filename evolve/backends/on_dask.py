@@ -31,7 +31,7 @@ from distributed.comm import connect
 from evolve.backends.base import Host, Lost, Returned
 from evolve.backends.environment import scrubbed
 from evolve.backends.local import gpus
-from evolve.backends.messages import Examined
+from evolve.backends.messages import Examined, host
 from evolve.backends.station import examine, serve
 from evolve.errors import BackendError
 
@@ -134,7 +134,7 @@ class DaskEngine:
         for address, (answer, name, slots) in list(self._asked.items()):
             if answer.done():
                 del self._asked[address]
-                self._hosts[address] = _host(answer, name, slots)
+                self._hosts[address] = host(_answer(answer), name, slots)
         if not self.slots():
             with self._lock:
                 stranded = [flight.future for flight in self._flights.values()]
@@ -250,15 +250,6 @@ class DaskEngine:
                 self._here.wait()
             assert self._here.stdout is not None
             self._here.stdout.close()
-
-
-def _host(answer: Future, name: str, slots: int) -> Host:
-    found = _answer(answer)
-    if isinstance(found, Lost):
-        return Host(name, "", 0, f"it could not be examined: {found}")
-    examined = msgspec.msgpack.decode(found, type=Examined)
-    name = f"{examined.host} ({name})"
-    return Host(name, examined.level, 0 if examined.refusal else slots, examined.refusal)
 
 
 def _answer(future: Future) -> bytes | Lost:

@@ -20,14 +20,13 @@ from typing import Any
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-import msgspec
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from evolve.backends.base import Host, Lost, Returned
 from evolve.backends.environment import scrub
-from evolve.backends.messages import Examined
+from evolve.backends.messages import host
 from evolve.backends.station import examine, serve
 from evolve.errors import BackendError
 
@@ -83,7 +82,7 @@ class RayEngine:
         for name, (answer, where, slots) in list(self._asked.items()):
             if answer.done():
                 del self._asked[name]
-                self._hosts[name] = _host(answer, where, slots)
+                self._hosts[name] = host(_answer(answer), where, slots)
         if set(self._hosts) != before:
             self._allow()
             with self._lock:
@@ -130,15 +129,6 @@ class RayEngine:
         for reference in under_way:
             ray.cancel(reference, force=False)
         ray.shutdown()
-
-
-def _host(answer: Future[bytes], where: str, slots: int) -> Host:
-    found = _answer(answer)
-    if isinstance(found, Lost):
-        return Host(where, "", 0, f"it could not be examined: {found}")
-    examined = msgspec.msgpack.decode(found, type=Examined)
-    name = f"{examined.host} ({where})"
-    return Host(name, examined.level, 0 if examined.refusal else slots, examined.refusal)
 
 
 def _answer(future: Future[bytes]) -> bytes | Lost:
