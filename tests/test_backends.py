@@ -24,6 +24,7 @@ from evolve.backends import check, make_backend
 from evolve.backends.base import Backend, Host, Lost, Returned
 from evolve.backends.crew import ATTEMPTS, Crew
 from evolve.backends.environment import scrubbed
+from evolve.backends.local import LocalWorkers, within_gpus
 from evolve.backends.messages import Batch, Done, Examined, Reply
 from evolve.backends.pace import BATCH_S, Pace
 from evolve.backends.parcel import Parcel, open_parcel, wrap
@@ -396,6 +397,25 @@ def test_a_problem_that_needs_a_gpu_is_refused_where_there_is_none(
     for kind in kinds:
         with pytest.raises(BackendError, match="needs a GPU"):
             make_backend(problem.load(str(folder)), chosen(folder, kind=kind), Seen()).__enter__()
+
+
+def test_a_gpu_is_given_one_evaluation_at_a_time(
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: one (UUID: x)'\n")
+    (tools / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    folder = talking(small_folder, tmp_path / "needy")
+    text = (folder / "problem.toml").read_text()
+    (folder / "problem.toml").write_text('needs = ["gpu"]\n' + text)
+    resolved = within_gpus(problem.load(str(folder)), chosen(folder, workers=2))
+    with LocalWorkers(problem.load(str(folder)), resolved, Seen()) as made:
+        for future in [made.submit(Task(program(IN_ORDER, k), Split.TRAIN, None)) for k in range(3)]:
+            assert future.result(60).ok
+        assert made.capacity() == 1
+        assert len(made._evaluators) == 2  # the one of the founding thread, and that of the only worker
 
 
 def test_keys_are_told_from_other_variables() -> None:

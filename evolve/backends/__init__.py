@@ -53,9 +53,9 @@ def make_backend(
     chosen = the_settings.backend
     check(chosen)
     if chosen.kind == "loky":
-        from evolve.backends.local import LocalWorkers
+        from evolve.backends.local import LocalWorkers, within_gpus
 
-        return LocalWorkers(the_problem, the_settings, seen, cache, profiled)
+        return LocalWorkers(the_problem, within_gpus(the_problem, the_settings), seen, cache, profiled)
     from evolve.backends.crew import Crew
 
     needs = "gpu" in the_problem.spec.needs

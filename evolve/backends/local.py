@@ -11,40 +11,17 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
+import msgspec
+
 from evolve.backends.base import Host
-from evolve.cache import Cache
 from evolve.errors import BackendError
 from evolve.problem import Problem
 from evolve.settings import Settings
-from evolve.trial import Seen
 from evolve.workers import Workers
 
 
 class LocalWorkers(Workers):
-    """See base.Backend.
-
-    Raises:
-        BackendError: the problem needs a GPU, and there is none.
-    """
-
-    def __init__(
-        self,
-        the_problem: Problem,
-        the_settings: Settings,
-        seen: Seen,
-        cache: Cache | None = None,
-        profiled: bool = False,
-    ) -> None:
-        super().__init__(the_problem, the_settings, seen, cache, profiled)
-        if the_problem.spec.needs:
-            found = gpus()
-            if not found:
-                raise BackendError(
-                    f"{the_problem.name} needs a GPU, and this machine has none that nvidia-smi lists; "
-                    f"use a cluster that has: --dask ADDRESS or --ray ADDRESS (see docs/scaling.md)"
-                )
-            # one evaluation for each GPU: two on the same would disturb each other
-            self.count = min(self.count, found)
+    """See base.Backend."""
 
     def __enter__(self) -> LocalWorkers:
         super().__enter__()
@@ -56,6 +33,23 @@ class LocalWorkers(Workers):
 
     def remarks(self) -> Sequence[str]:
         return ()
+
+
+def within_gpus(the_problem: Problem, the_settings: Settings) -> Settings:
+    """No more workers than GPUs, where the problem needs one: two evaluations on the same would disturb each other.
+
+    Raises:
+        BackendError: the problem needs a GPU, and there is none.
+    """
+    if not the_problem.spec.needs:
+        return the_settings
+    found = gpus()
+    if not found:
+        raise BackendError(
+            f"{the_problem.name} needs a GPU, and this machine has none that nvidia-smi lists; "
+            f"use a cluster that has: --dask ADDRESS or --ray ADDRESS (see docs/scaling.md)"
+        )
+    return msgspec.structs.replace(the_settings, workers=min(the_settings.workers, found))
 
 
 def gpus() -> int:
