@@ -270,7 +270,7 @@ class Lineage:
 
     def _steps(self, identity: str) -> Tree:
         line = self.line(identity)
-        tree = Tree(f"{len(line) - 1} steps to [bold]{line[-1].id}[/bold]")
+        tree = Tree(f"{_count(len(line) - 1, 'step')} to [bold]{line[-1].id}[/bold]")
         for node in line:
             branch = tree.add(self.label(node))
             for parent in node.parents[1:]:
@@ -282,19 +282,21 @@ class Lineage:
         descendants = self._descendants()
         migrants = sum(node.operator == MIGRANT for node in self.nodes.values())
         came = f", from other runs: {migrants}" if migrants else ""
-        tree = Tree(f"{len(self.nodes)} candidates, champions: {len(self._promoted)}{came}")
+        tree = Tree(f"{_count(len(self.nodes), 'candidate')}, champions: {len(self._promoted)}{came}")
         branches = {}
         for node in self.nodes.values():
             fruitless = (
                 node.operator == MIGRANT and not descendants[node.id] and node.id not in self._promoted
             )
             if not node.parents and not fruitless:
-                label = self.label(node).append(f"  {descendants[node.id]} descendants", "dim")
+                label = self.label(node).append(f"  {_count(descendants[node.id], 'descendant')}", "dim")
                 branches[node.id] = tree.add(label)
         for champion in self._promoted:
             line = self.line(champion)
             if len(line) > 1:
-                branches[line[0].id].add(self.label(line[-1]).append(f"  {len(line) - 1} steps", "dim"))
+                branches[line[0].id].add(
+                    self.label(line[-1]).append(f"  {_count(len(line) - 1, 'step')}", "dim")
+                )
         return tree
 
     def _descendants(self) -> Counter[str]:
@@ -327,3 +329,7 @@ def _verdict(status: str, score: float | None, objective: float | None, instance
     return Verdict(
         Status(status), nan if score is None else score, nan if objective is None else objective, instances
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from evolve.errors import JailError
 from evolve.jail import turn, wire
 from evolve.jail.core import SharedCore
-from evolve.jail.launch import Process, Usage
+from evolve.jail.launch import Process, Usage, starved_s
 from evolve.jail.session import Failure, Session, wall_limit
 from evolve.records import Status, Value
 
@@ -72,6 +72,7 @@ class Dialogue:
         self._waited = 0.0
         self._look_at = 0.0
         self._start = 0.0
+        self._starved_before = starved_s()
         self._channel: socket.socket
         self._process: Process
         self._core = SharedCore(session.pid)
@@ -289,12 +290,17 @@ class Dialogue:
         if self._used > self._limit:
             self._end(Status.TIMED_OUT, f"the answers together took more than {self._limit:g} s of CPU")
         wall = wall_limit(self._limit) + GRACE_S * self.questions
-        if self._waited + now - start > wall:
+        late = self._waited + now - start - wall
+        if late > 0 and late > self._starved():
             text = f"the answers together took more than {wall:.3g} s, of which {self._used:.2g} s were CPU"
             self._end(Status.TIMED_OUT, f"{text}: the program waits or sleeps")
         if self._stop():
             self.stopped = True
             raise Hangup
+
+    def _starved(self) -> float:
+        """Wall seconds in which the program, or this thread, got no core: not the program's fault."""
+        return self._process.starved_s() + starved_s() - self._starved_before
 
     def _died(self) -> NoReturn:
         try:

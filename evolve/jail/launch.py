@@ -79,6 +79,10 @@ class Process:
         """Stands in where the CPU clock cannot be read (macOS): never less than the CPU time."""
         return time.monotonic() - self._started
 
+    def starved_s(self) -> float:
+        """Wall seconds so far in which it could have run and got no core; 0 where the kernel does not tell."""
+        return starved_s(str(self.pid)) if self.pidfd is not None else 0.0
+
     def kill(self) -> None:
         if self.pidfd is not None:
             with contextlib.suppress(OSError):
@@ -96,6 +100,19 @@ class Process:
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
+
+
+def starved_s(task: str = "thread-self") -> float:
+    """Wall seconds in which a task was ready to run and waited for a core: the second field of its schedstat.
+
+    Args:
+        task: its folder in /proc.
+    """
+    try:
+        with open(f"/proc/{task}/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _outer_pid(pidfd: int, inner: int) -> int:

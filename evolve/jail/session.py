@@ -43,7 +43,7 @@ class Answer(NamedTuple):
 
 
 def wall_limit(cpu_s: float) -> float:
-    """Seconds of wall time for a CPU budget: generous, since a busy machine is not the candidate's fault."""
+    """Seconds of wall time for a CPU budget; time in which the program is refused a core does not count."""
     return max(10 * cpu_s, cpu_s + 2.0)
 
 
@@ -83,6 +83,7 @@ class Session:
         self._load_s = limits.load_s
         self._cpu = 0.0  # the process's clock when its last answer came
         self._pace = 0.0  # CPU seconds that an answer took when we last looked
+        self._forgiven = 0.0  # wall seconds without a core that have put off a deadline
         self._before = [wire.CONFINED, wire.LOADED]  # frames due before the first answer
         self._failure: Failure | None = None
         self._usage: Usage | None = None
@@ -237,12 +238,19 @@ class Session:
                     used = self._process.cpu_s()
                     if used is None:
                         return self._died()
+                    if time.monotonic() >= deadline:
+                        deadline += self._starved()
                     left = min(limit - (used - start), deadline - time.monotonic())
                     if left <= 0:
                         return self._late(limit, used - start)
         except wire.WireError as error:
             return Failure(Status.INVALID, f"the answer cannot be decoded: {error}")
         return frames
+
+    def _starved(self) -> float:
+        """Wall seconds in which the program got no core, since we last asked: not its fault."""
+        before, self._forgiven = self._forgiven, self._process.starved_s()
+        return self._forgiven - before
 
     def _nap(self, awaited: int) -> float:
         """Seconds in which nothing is worth a look."""
