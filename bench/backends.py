@@ -126,6 +126,9 @@ class ProcessEngine:
     def hosts(self) -> Sequence[Host]:
         return [Host(platform.node(), "full", self._workers)]
 
+    def examining(self) -> bool:
+        return False
+
     def send(self, batch: bytes, returned: Returned) -> None:
         self._pool.submit(serve, batch, self._parcel).add_done_callback(lambda done: returned(done.result()))
 
@@ -287,6 +290,9 @@ class SimulatedEngine:
 
     def hosts(self) -> Sequence[Host]:
         return [Host("simulated", "full", self._hosts)]
+
+    def examining(self) -> bool:
+        return False
 
     def send(self, batch: bytes, returned: Returned) -> None:
         number = id(returned)

@@ -174,6 +174,9 @@ class DaskEngine:
     def hosts(self) -> Sequence[Host]:
         return list(self._hosts.values())
 
+    def examining(self) -> bool:
+        return bool(self._asked)
+
     def send(self, batch: bytes, returned: Returned) -> None:
         if self._client.status != "running":
             raise Lost(f"the connection to the Dask scheduler {self._address} is lost; trying again")
