@@ -15,6 +15,7 @@ import argparse
 import heapq
 import importlib.util
 import multiprocessing
+import os
 import platform
 import random
 import signal
@@ -23,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +41,8 @@ from evolve.evaluate import Evaluator
 from evolve.journal import Entry
 from evolve.problem import Problem
 from evolve.program import make_candidate
-from evolve.records import Candidate, Evaluation, Proposal, Split, Status
+from evolve.proposers.base import Proposer
+from evolve.records import Candidate, Evaluation, Proposal, Sample, Split, Status
 from evolve.search import Task
 from evolve.settings import Settings, available_cores
 from evolve.trial import Seen
@@ -303,18 +305,24 @@ class SimulatedEngine:
 
 
 class Mark(NamedTuple):
-    """How far a run was: wall, CPU of the process, of the loop's thread, and of that for proposing, all in seconds."""
+    """How far a run was, in seconds.
+
+    process, loop: CPU of this process, and of the loop's thread in it. proposing: of that, for making proposals.
+    waited: for which the loop's thread could have gone on, but had no core.
+    """
 
     wall: float
     process: float
     loop: float
     proposing: float
+    waited: float
     candidates: int
 
 
 class Ceiling(NamedTuple):
     """offered: evaluations per second that the workers could do, each of which takes `seconds`. spent: see Mark."""
 
+    how: str
     seconds: float
     offered: float
     spent: Mark
@@ -329,18 +337,41 @@ class Ceiling(NamedTuple):
         return 1000 * cpu_s / self.spent.candidates
 
 
+class Given(Proposer):
+    """Proposals that cost next to nothing, as a model's do for the loop: a parent's program and a number."""
+
+    name = "given"
+
+    def __init__(self, like: Proposer) -> None:
+        self.arms = like.arms
+        self._names = list(like.arms)
+
+    def propose(self, sample: Sample, number: int, rng: random.Random) -> Proposal:
+        parent = sample.parent.candidate
+        files = {name: f"{text}\n_{number} = 0\n" for name, text in parent.files.items()}
+        operator = self._names[number % len(self._names)]
+        candidate = Candidate(f"{number:016x}", files, (parent.id,), operator, "given", number)
+        return Proposal(number, operator, (parent.id,), candidate)
+
+
 class Meter:
     """Measures for some seconds, once `hosts` workers have all that they can take, and ends the run then."""
 
-    def __init__(self, hosts: int, seconds: float) -> None:
+    def __init__(self, hosts: int, seconds: float, given: bool) -> None:
         self.hosts = hosts
         self.seconds = seconds
+        self.given = given
         self.proposing = 0.0
         self.first: Mark | None = None
-        self.last = Mark(0.0, 0.0, 0.0, 0.0, 0)
+        self.last = Mark(0.0, 0.0, 0.0, 0.0, 0.0, 0)
 
     def begin(self, running: run.Run) -> None:
-        propose = running.search.propose
+        search = running.search
+        if self.given:
+            assert search._proposer is not None
+            search._proposer = Given(search._proposer)
+            return
+        propose = search.propose
 
         def timed() -> Proposal:
             began = time.thread_time()
@@ -348,7 +379,7 @@ class Meter:
             self.proposing += time.thread_time() - began
             return proposal
 
-        running.search.propose = timed  # type: ignore[method-assign]
+        search.propose = timed  # type: ignore[method-assign]
 
     def entry(self, running: run.Run, entry: Entry) -> None: ...
 
@@ -364,56 +395,83 @@ class Meter:
             self.first = self.last = self._mark(now, search.evaluations)
 
     def _mark(self, now: float, evaluations: int) -> Mark:
-        return Mark(now, time.process_time(), time.thread_time(), self.proposing, evaluations)
+        cpu = time.process_time(), time.thread_time(), self.proposing
+        return Mark(now, *cpu, waited_s(), evaluations)
 
 
-def ceiling_at(hosts: int, eval_s: float, seconds: float, name: str = "smtt_dispatch") -> Ceiling:
-    """A search with made-up scores on `hosts` workers that each sleep `eval_s` an evaluation."""
-    meter = Meter(hosts, seconds)
+def waited_s() -> float:
+    """Seconds for which this thread was ready to run and had no core; 0 where the system does not tell."""
+    with suppress(OSError):
+        return (
+            int(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text().split()[1]) / 1e9
+        )
+    return 0.0
 
-    def simulated(the_problem: Problem, the_settings: Settings, seen: Seen, _cache: object = None) -> Backend:
+
+HOWS = {
+    "loop": "genetic, by the loop",
+    "processes": "genetic, in processes of their own",
+    "given": "given",
+}
+
+
+def ceiling_at(hosts: int, eval_s: float, seconds: float, how: str, name: str = "smtt_dispatch") -> Ceiling:
+    """A search with made-up scores on `hosts` workers that each sleep `eval_s` an evaluation.
+
+    Args:
+        how: proposals are made, a key of HOWS.
+    """
+    meter = Meter(hosts, seconds, how == "given")
+
+    def simulated(the_problem: Problem, the_settings: Settings, seen: Seen, *_rest: object) -> Backend:
         sizes = {str(split): len(the_problem.split(split)) for split in (Split.TRAIN, Split.VALIDATION)}
         return Crew(
             the_problem, the_settings, seen, lambda *sent: SimulatedEngine(hosts, eval_s, sizes, *sent)
         )
 
     with tempfile.TemporaryDirectory() as folder, sabotage.replaced(simulated):
-        given = {"workers": hosts, "budget": {"seconds": 1e6}}
+        kind = "dask" if how == "processes" else "loky"  # which has no processes that propose
+        given = {"workers": hosts, "backend": {"kind": kind}, "budget": {"seconds": 1e6}}
         options = ["jail.minimum=rlimits", "mlflow.enabled=false", "stagnation.patience=0"]
         search = run.start(Path(folder) / "run", settings.resolve(name, given, options), [meter])
         search.execute()
         search.journal.close()
     assert meter.first is not None
     spent = Mark(*(late - early for late, early in zip(meter.last, meter.first, strict=True)))
-    return Ceiling(eval_s, hosts / eval_s, spent)
+    return Ceiling(how, eval_s, hosts / eval_s, spent)
 
 
 def ceiling(seconds: float, hosts: int) -> str:
     rows = []
-    for eval_s in (0.1, 0.5, 5.0):
-        rows.append(ceiling_at(hosts, eval_s, seconds))
-        print(f"{eval_s} s: {rows[-1].rate:.0f} candidates/s", flush=True)
+    for how, eval_s in (
+        ("loop", 0.1),
+        ("processes", 0.1),
+        ("given", 0.1),
+        ("processes", 0.5),
+        ("processes", 5.0),
+    ):
+        rows.append(ceiling_at(hosts, eval_s, seconds, how))
+        print(f"{how}, {eval_s} s: {rows[-1].rate:.0f} candidates/s", flush=True)
     lines = [
-        f"# The loop's own ceiling\n\n{machine_line()} A search on smtt_dispatch, with the genetic proposer and its "
-        f"journal, on a simulated cluster of {hosts:,} workers in another process: evaluations sleep and give scores "
-        f"at random. {seconds:g} s a figure, from when all workers have work. CPU is per candidate. "
-        f"Made by `python bench/backends.py ceiling`.\n",
-        "| an evaluation takes | the workers could do | candidates/s | CPU proposing | loop besides | handing out |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"# The loop's own ceiling\n\n{machine_line()} A search on smtt_dispatch with its journal, on a simulated "
+        f"cluster of {hosts:,} workers in another process: evaluations sleep and give scores at random. "
+        f"{seconds:g} s a figure, from when all workers have work; load {os.getloadavg()[0]:.0f}. Proposals are made "
+        f"by the loop, by processes of their own, or are given: a parent's program with a number, which costs "
+        f"nothing, as a model's proposals cost the loop nothing. CPU is that of the loop's process, per candidate. "
+        f"`by its CPU`: the rate at which that would fill one core. `without a core`: of the time, for how much the "
+        f"loop was ready to go on and other processes had all cores. Made by `python bench/backends.py ceiling`.\n",
+        "| proposals | an evaluation takes | the workers could do | CPU proposing | loop besides | handing out "
+        "| by its CPU | without a core | candidates/s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         spent = row.spent
         cpu = (spent.proposing, spent.loop - spent.proposing, spent.process - spent.loop)
         shown = " | ".join(f"{row.ms(each):.2f} ms" for each in cpu)
-        lines.append(f"| {row.seconds * 1000:g} ms | {row.offered:,.0f}/s | {row.rate:,.0f} | {shown} |")
-    best = max(rows, key=lambda row: row.rate)
-    spent = best.spent
-    lines.append(
-        f"\nThe single loop's limit here is {best.rate:,.0f} candidates per second, and "
-        f"{1000 / best.ms(spent.process):,.0f} by its CPU alone; the target was 2,000. Proposing takes "
-        f"{spent.proposing / spent.process:.0%} of it; all the rest together (search, journal, handing out) would "
-        f"allow {1000 / best.ms(spent.process - spent.proposing):,.0f}."
-    )
+        lines.append(
+            f"| {HOWS[row.how]} | {row.seconds * 1000:g} ms | {row.offered:,.0f}/s | {shown} "
+            f"| {1000 / row.ms(spent.process):,.0f}/s | {spent.waited / spent.wall:.0%} | {row.rate:,.0f} |"
+        )
     return "\n".join(lines) + "\n"
 
 

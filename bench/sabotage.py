@@ -244,6 +244,7 @@ class Outcome(msgspec.Struct):
     """What became of a run with a fault. wrong: evaluations that come out otherwise here.
 
     stopped: the run stopped, and was resumed. pause_s: the longest between two evaluations.
+    differences: what was wrong.
     """
 
     engine: str
@@ -255,6 +256,7 @@ class Outcome(msgspec.Struct):
     wrong: int = 0
     stopped: int = 0
     pause_s: float = 0.0
+    differences: list[str] = []
 
 
 def sabotaged(where: Site, name: str, the_problem: Problem, folder: Path, seed: int) -> Outcome:
@@ -308,7 +310,12 @@ def count(folder: Path, the_problem: Problem, outcome: Outcome) -> None:
     with Evaluator(the_problem, "rlimits") as evaluator:
         for each in found:
             here = evaluator.evaluate(programs[each.candidate], each.split)
-            outcome.wrong += (here.status, here.objectives) != (each.status, each.objectives)
+            if (here.status, here.objectives) != (each.status, each.objectives):
+                outcome.wrong += 1
+                texts = [
+                    f"{one.status} {one.score:g} {one.cpu_s:.3g} s {one.feedback}" for one in (each, here)
+                ]
+                outcome.differences.append(f"{each.candidate} on {each.split}: {texts[0]}; here {texts[1]}")
 
 
 def noted(counts: Path) -> list[Outcome]:
