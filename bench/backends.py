@@ -2,9 +2,11 @@
 
     python bench/backends.py rates [--seconds 5] [--workers 2]         writes bench/backends_rates.md
     python bench/backends.py ceiling [--seconds 20] [--hosts 1000]     writes bench/backends_ceiling.md
-    python bench/backends.py faults [--times 20] [--cut 20]            writes bench/backends_faults.md
+    python bench/backends.py faults [--times 20] [--engine ray]        writes bench/backends_faults.md
 
-`faults` makes hosts out of network namespaces, so it needs root, the command `ip`, and 'evolve[dask]'.
+`faults` makes hosts out of network namespaces, so it needs root, the command `ip`, and 'evolve[dask]' or 'evolve[ray]'.
+It notes each fault in bench/backends_faults.jsonl, and makes only those that are missing there; with `--fault`, several
+of these commands may run at once.
 """
 
 from __future__ import annotations
@@ -17,14 +19,12 @@ import os
 import platform
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -37,18 +37,18 @@ from evolve.backends.base import Backend, Host, Returned
 from evolve.backends.crew import Crew
 from evolve.backends.messages import Batch, Done, Job, Reply
 from evolve.backends.station import serve
-from evolve.errors import BackendError
 from evolve.evaluate import Evaluator
-from evolve.journal import Entry, Journal
+from evolve.journal import Entry
 from evolve.problem import Problem
 from evolve.program import make_candidate
-from evolve.records import Candidate, Evaluation, Proposal, Split, Status
+from evolve.proposers.base import Proposer
+from evolve.records import Candidate, Evaluation, Proposal, Sample, Split, Status
 from evolve.search import Task
 from evolve.settings import Settings, available_cores
 from evolve.trial import Seen
 
 sys.path.insert(0, str(Path(__file__).parent))
-from netns import ip, network
+import sabotage
 
 ROOT = Path(__file__).parent
 MILLISECONDS = (5, 50, 500)
@@ -125,6 +125,9 @@ class ProcessEngine:
 
     def hosts(self) -> Sequence[Host]:
         return [Host(platform.node(), "full", self._workers)]
+
+    def examining(self) -> bool:
+        return False
 
     def send(self, batch: bytes, returned: Returned) -> None:
         self._pool.submit(serve, batch, self._parcel).add_done_callback(lambda done: returned(done.result()))
@@ -288,6 +291,9 @@ class SimulatedEngine:
     def hosts(self) -> Sequence[Host]:
         return [Host("simulated", "full", self._hosts)]
 
+    def examining(self) -> bool:
+        return False
+
     def send(self, batch: bytes, returned: Returned) -> None:
         number = id(returned)
         self._returned[number] = returned
@@ -299,18 +305,24 @@ class SimulatedEngine:
 
 
 class Mark(NamedTuple):
-    """How far a run was: wall, CPU of the process, of the loop's thread, and of that for proposing, all in seconds."""
+    """How far a run was, in seconds.
+
+    process, loop: CPU of this process, and of the loop's thread in it. proposing: of that, for making proposals.
+    waited: for which the loop's thread could have gone on, but had no core.
+    """
 
     wall: float
     process: float
     loop: float
     proposing: float
+    waited: float
     candidates: int
 
 
 class Ceiling(NamedTuple):
     """offered: evaluations per second that the workers could do, each of which takes `seconds`. spent: see Mark."""
 
+    how: str
     seconds: float
     offered: float
     spent: Mark
@@ -325,18 +337,41 @@ class Ceiling(NamedTuple):
         return 1000 * cpu_s / self.spent.candidates
 
 
+class Given(Proposer):
+    """Proposals that cost next to nothing, as a model's do for the loop: a parent's program and a number."""
+
+    name = "given"
+
+    def __init__(self, like: Proposer) -> None:
+        self.arms = like.arms
+        self._names = list(like.arms)
+
+    def propose(self, sample: Sample, number: int, rng: random.Random) -> Proposal:
+        parent = sample.parent.candidate
+        files = {name: f"{text}\n_{number} = 0\n" for name, text in parent.files.items()}
+        operator = self._names[number % len(self._names)]
+        candidate = Candidate(f"{number:016x}", files, (parent.id,), operator, "given", number)
+        return Proposal(number, operator, (parent.id,), candidate)
+
+
 class Meter:
     """Measures for some seconds, once `hosts` workers have all that they can take, and ends the run then."""
 
-    def __init__(self, hosts: int, seconds: float) -> None:
+    def __init__(self, hosts: int, seconds: float, given: bool) -> None:
         self.hosts = hosts
         self.seconds = seconds
+        self.given = given
         self.proposing = 0.0
         self.first: Mark | None = None
-        self.last = Mark(0.0, 0.0, 0.0, 0.0, 0)
+        self.last = Mark(0.0, 0.0, 0.0, 0.0, 0.0, 0)
 
     def begin(self, running: run.Run) -> None:
-        propose = running.search.propose
+        search = running.search
+        if self.given:
+            assert search._proposer is not None
+            search._proposer = Given(search._proposer)
+            return
+        propose = search.propose
 
         def timed() -> Proposal:
             began = time.thread_time()
@@ -344,7 +379,7 @@ class Meter:
             self.proposing += time.thread_time() - began
             return proposal
 
-        running.search.propose = timed  # type: ignore[method-assign]
+        search.propose = timed  # type: ignore[method-assign]
 
     def entry(self, running: run.Run, entry: Entry) -> None: ...
 
@@ -360,67 +395,83 @@ class Meter:
             self.first = self.last = self._mark(now, search.evaluations)
 
     def _mark(self, now: float, evaluations: int) -> Mark:
-        return Mark(now, time.process_time(), time.thread_time(), self.proposing, evaluations)
+        cpu = time.process_time(), time.thread_time(), self.proposing
+        return Mark(now, *cpu, waited_s(), evaluations)
 
 
-def ceiling_at(hosts: int, eval_s: float, seconds: float, name: str = "smtt_dispatch") -> Ceiling:
-    """A search with made-up scores on `hosts` workers that each sleep `eval_s` an evaluation."""
-    meter = Meter(hosts, seconds)
+def waited_s() -> float:
+    """Seconds for which this thread was ready to run and had no core; 0 where the system does not tell."""
+    with suppress(OSError):
+        return (
+            int(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text().split()[1]) / 1e9
+        )
+    return 0.0
 
-    def simulated(the_problem: Problem, the_settings: Settings, seen: Seen, _cache: object = None) -> Backend:
+
+HOWS = {
+    "loop": "genetic, by the loop",
+    "processes": "genetic, in processes of their own",
+    "given": "given",
+}
+
+
+def ceiling_at(hosts: int, eval_s: float, seconds: float, how: str, name: str = "smtt_dispatch") -> Ceiling:
+    """A search with made-up scores on `hosts` workers that each sleep `eval_s` an evaluation.
+
+    Args:
+        how: proposals are made, a key of HOWS.
+    """
+    meter = Meter(hosts, seconds, how == "given")
+
+    def simulated(the_problem: Problem, the_settings: Settings, seen: Seen, *_rest: object) -> Backend:
         sizes = {str(split): len(the_problem.split(split)) for split in (Split.TRAIN, Split.VALIDATION)}
         return Crew(
             the_problem, the_settings, seen, lambda *sent: SimulatedEngine(hosts, eval_s, sizes, *sent)
         )
 
-    with tempfile.TemporaryDirectory() as folder, replaced(simulated):
-        given = {"workers": hosts, "budget": {"seconds": 1e6}}
+    with tempfile.TemporaryDirectory() as folder, sabotage.replaced(simulated):
+        kind = "dask" if how == "processes" else "loky"  # which has no processes that propose
+        given = {"workers": hosts, "backend": {"kind": kind}, "budget": {"seconds": 1e6}}
         options = ["jail.minimum=rlimits", "mlflow.enabled=false", "stagnation.patience=0"]
         search = run.start(Path(folder) / "run", settings.resolve(name, given, options), [meter])
         search.execute()
         search.journal.close()
     assert meter.first is not None
     spent = Mark(*(late - early for late, early in zip(meter.last, meter.first, strict=True)))
-    return Ceiling(eval_s, hosts / eval_s, spent)
-
-
-@contextmanager
-def replaced(make: Callable[..., Backend]) -> Iterator[None]:
-    """Inside, runs have this backend."""
-    before = run.make_backend
-    run.make_backend = make
-    try:
-        yield
-    finally:
-        run.make_backend = before
+    return Ceiling(how, eval_s, hosts / eval_s, spent)
 
 
 def ceiling(seconds: float, hosts: int) -> str:
     rows = []
-    for eval_s in (0.1, 0.5, 5.0):
-        rows.append(ceiling_at(hosts, eval_s, seconds))
-        print(f"{eval_s} s: {rows[-1].rate:.0f} candidates/s", flush=True)
+    for how, eval_s in (
+        ("loop", 0.1),
+        ("processes", 0.1),
+        ("given", 0.1),
+        ("processes", 0.5),
+        ("processes", 5.0),
+    ):
+        rows.append(ceiling_at(hosts, eval_s, seconds, how))
+        print(f"{how}, {eval_s} s: {rows[-1].rate:.0f} candidates/s", flush=True)
     lines = [
-        f"# The loop's own ceiling\n\n{machine_line()} A search on smtt_dispatch, with the genetic proposer and its "
-        f"journal, on a simulated cluster of {hosts:,} workers in another process: evaluations sleep and give scores "
-        f"at random. {seconds:g} s a figure, from when all workers have work. CPU is per candidate. "
-        f"Made by `python bench/backends.py ceiling`.\n",
-        "| an evaluation takes | the workers could do | candidates/s | CPU proposing | loop besides | handing out |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"# The loop's own ceiling\n\n{machine_line()} A search on smtt_dispatch with its journal, on a simulated "
+        f"cluster of {hosts:,} workers in another process: evaluations sleep and give scores at random. "
+        f"{seconds:g} s a figure, from when all workers have work; load {os.getloadavg()[0]:.0f}. Proposals are made "
+        f"by the loop, by processes of their own, or are given: a parent's program with a number, which costs "
+        f"nothing, as a model's proposals cost the loop nothing. CPU is that of the loop's process, per candidate. "
+        f"`by its CPU`: the rate at which that would fill one core. `without a core`: of the time, for how much the "
+        f"loop was ready to go on and other processes had all cores. Made by `python bench/backends.py ceiling`.\n",
+        "| proposals | an evaluation takes | the workers could do | CPU proposing | loop besides | handing out "
+        "| by its CPU | without a core | candidates/s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         spent = row.spent
         cpu = (spent.proposing, spent.loop - spent.proposing, spent.process - spent.loop)
         shown = " | ".join(f"{row.ms(each):.2f} ms" for each in cpu)
-        lines.append(f"| {row.seconds * 1000:g} ms | {row.offered:,.0f}/s | {row.rate:,.0f} | {shown} |")
-    best = max(rows, key=lambda row: row.rate)
-    spent = best.spent
-    lines.append(
-        f"\nThe single loop's limit here is {best.rate:,.0f} candidates per second, and "
-        f"{1000 / best.ms(spent.process):,.0f} by its CPU alone; the target was 2,000. Proposing takes "
-        f"{spent.proposing / spent.process:.0%} of it; all the rest together (search, journal, handing out) would "
-        f"allow {1000 / best.ms(spent.process - spent.proposing):,.0f}."
-    )
+        lines.append(
+            f"| {HOWS[row.how]} | {row.seconds * 1000:g} ms | {row.offered:,.0f}/s | {shown} "
+            f"| {1000 / row.ms(spent.process):,.0f}/s | {spent.waited / spent.wall:.0%} | {row.rate:,.0f} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -428,217 +479,18 @@ def machine_line() -> str:
     return f"{available_cores()} cores ({platform.machine()}), Python {platform.python_version()}."
 
 
-# -- faults on purpose
-
-
-@dataclass(frozen=True)
-class Site:
-    """A cluster of two hosts in network namespaces, with a scheduler here; whatever ends is started again.
-
-    A site does so: systemd, Slurm's requeueing, a Kubernetes deployment.
-    """
-
-    address: str
-    scheduler: int  # process id of its supervisor
-    workers: tuple[int, ...]
-    cables: tuple[str, ...]
-    cut_s: float  # for which the network is cut
-
-    def kill(self, supervisor: int, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to what a supervisor keeps running."""
-        for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
-            with suppress(ProcessLookupError):
-                os.kill(int(child), number)
-
-
-@contextmanager
-def site(environment: dict[str, str], cut_s: float) -> Iterator[Site]:
-    with network(2) as hosts, ExitStack() as stack:
-        address = f"tcp://{hosts[0].here}:18786"
-
-        def supervised(words: str, *prefix: str) -> int:
-            line = f"while :; do {sys.executable} -m distributed.cli.{words} --no-dashboard; sleep 0.2; done"
-            made = subprocess.Popen(
-                [*prefix, "sh", "-c", line],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                env=environment,
-            )
-            stack.callback(made.wait)
-            stack.callback(os.killpg, made.pid, signal.SIGKILL)
-            return made.pid
-
-        scheduler = supervised(f"dask_scheduler --host {hosts[0].here} --port 18786")
-        worker = f"dask_worker {address} --nthreads 1 --no-nanny"
-        workers = tuple(supervised(worker, "ip", "netns", "exec", host.name) for host in hosts)
-        yield Site(address, scheduler, workers, tuple(host.cable for host in hosts), cut_s)
-
-
-def kill_worker(where: Site) -> None:
-    where.kill(where.workers[1])
-
-
-def vanish(where: Site) -> None:
-    """A host that is gone with everything, and comes back as another one after the run."""
-    ip("link", "set", where.cables[1], "down")
-    where.kill(where.workers[1])
-
-
-def slow_down(where: Site) -> None:
-    """A worker that runs a tenth of the time, for five seconds."""
-    until = time.monotonic() + 5.0
-    while time.monotonic() < until:
-        where.kill(where.workers[1], signal.SIGSTOP)
-        time.sleep(0.09)
-        where.kill(where.workers[1], signal.SIGCONT)
-        time.sleep(0.01)
-
-
-def cut_network(where: Site) -> None:
-    ip("link", "set", where.cables[1], "down")
-    time.sleep(where.cut_s)
-    ip("link", "set", where.cables[1], "up")
-
-
-def restart_scheduler(where: Site) -> None:
-    where.kill(where.scheduler)
-
-
-BEFORE, AFTER = 30, 60  # evaluations before a fault, and once it is over
-FAULTS: dict[str, tuple[str, Callable[[Site], None]]] = {
-    "killed": ("a worker is killed (SIGKILL)", kill_worker),
-    "vanished": ("a host vanishes", vanish),
-    "slow": ("a host is ten times slower", slow_down),
-    "cut": ("the network to a host is cut", cut_network),
-    "scheduler": ("the scheduler is killed and started again", restart_scheduler),
-}
-
-
-class Saboteur:
-    """Does the fault once the search is under way, and lets it end when it has gone on for long enough afterwards."""
-
-    def __init__(self, fault: Callable[[], None]) -> None:
-        self.thread = threading.Thread(target=fault, daemon=True)
-        self.pause = 0.0  # the longest between two evaluations, in seconds
-        self._seen = 0
-        self._at = time.monotonic()
-        self._enough = 0
-
-    def begin(self, running: run.Run) -> None:
-        self._at = time.monotonic()
-
-    def entry(self, running: run.Run, entry: Entry) -> None: ...
-
-    def end(self, running: run.Run, result: run.Result) -> None: ...
-
-    def tick(self, running: run.Run) -> None:
-        now, count = time.monotonic(), running.search.evaluations
-        if count > self._seen:
-            self.pause = max(self.pause, now - self._at)
-            self._seen, self._at = count, now
-        if not self.thread.ident:
-            if count >= BEFORE:
-                self.thread.start()
-        elif not self.thread.is_alive():
-            self._enough = self._enough or count + AFTER
-            if count >= self._enough:  # nothing new is begun; what is under way is waited for
-                running.search.budget.limits = settings.BudgetSettings(evaluations=1)
-
-
-@dataclass
-class Outcome:
-    """Sums over the times that a fault was made. wrong: evaluations that come out otherwise here."""
-
-    times: int = 0
-    evaluations: int = 0
-    missing: int = 0
-    twice: int = 0
-    wrong: int = 0
-    stopped: int = 0
-    pause_s: float = 0.0  # the longest between two evaluations
-
-
-def sabotaged(where: Site, name: str, the_problem: Problem, folder: Path, outcome: Outcome) -> None:
-    """One run with one fault; a run that stops is resumed, as its last line says."""
-    _, fault = FAULTS[name]
-    planned = on_site(where, the_problem, {"seconds": 1e6}, outcome.times + 1)
-    saboteur = Saboteur(lambda: fault(where))
-    search = run.start(folder, planned, [saboteur])
-    try:
-        search.execute()
-    except BackendError as error:
-        print(f"stopped: {error}", flush=True)
-        outcome.stopped += 1
-        search.journal.close()
-        search = run.reopen(folder, observers=[saboteur])
-        search.execute()
-    search.journal.close()
-    outcome.pause_s = max(outcome.pause_s, saboteur.pause)
-    saboteur.thread.join()
-    outcome.times += 1
-    count(folder, the_problem, outcome)
-
-
-def warm_up(where: Site, the_problem: Problem, folder: Path) -> None:
-    """Until the workers are there and know the problem."""
-    search = run.start(folder, on_site(where, the_problem, {"evaluations": 100}))
-    search.execute()
-    search.journal.close()
-
-
-def on_site(where: Site, the_problem: Problem, budget: dict[str, float], seed: int = 1) -> Settings:
-    backend = {"kind": "dask", "address": where.address}
-    given = {"workers": 0, "backend": backend, "budget": budget, "seed": seed}
-    options = ["jail.minimum=rlimits", "mlflow.enabled=false", "racing.stages=[]"]
-    return settings.resolve(str(the_problem.folder), given, options)
-
-
-def count(folder: Path, the_problem: Problem, outcome: Outcome) -> None:
-    """What is in the journal, against what was proposed and what the evaluations are here."""
-    with Journal.open(folder, read_only=True) as journal:
-        records = [entry.record for entry in journal.entries()]
-    programs = {
-        each.candidate.id: each.candidate for each in records if isinstance(each, Proposal) and each.candidate
-    }
-    found = [each for each in records if isinstance(each, Evaluation)]
-    on_train = [each.candidate for each in found if each.split is Split.TRAIN]
-    outcome.evaluations += len(found)
-    outcome.missing += len(programs.keys() - set(on_train))
-    outcome.twice += len(found) - len({(each.candidate, each.split) for each in found})
-    with Evaluator(the_problem, "rlimits") as evaluator:
-        for each in found:
-            here = evaluator.evaluate(programs[each.candidate], each.split)
-            outcome.wrong += (here.status, here.objectives) != (each.status, each.objectives)
-
-
-def faults(times: int, cut_s: float, names: Sequence[str]) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
-    rows = {}
-    with tempfile.TemporaryDirectory() as folder:
-        new.create(Path(folder) / "small")
-        the_problem = problem.load(str(Path(folder) / "small"))
-        for name in names:
-            rows[name] = Outcome()
-            with site(environment, cut_s) as where:
-                warm_up(where, the_problem, Path(folder) / name)
-                for number in range(times):
-                    sabotaged(where, name, the_problem, Path(folder) / f"{name}-{number}", rows[name])
-                    ip("link", "set", where.cables[1], "up")
-                    print(name, rows[name], flush=True)
-    lines = [
-        f"# Faults on purpose\n\n{machine_line()} Runs on Dask with two hosts, each a network namespace with a cable "
-        f"of its own; in each run one fault, after {BEFORE} evaluations; the network is cut for {cut_s:g} s. "
+def faults(engine: str, names: Sequence[str], times: int, cut_s: float) -> str:
+    """Make the faults that are still missing; the table of all that were ever noted."""
+    sabotage.make(engine, names, times, cut_s, sabotage.COUNTS)
+    head = (
+        f"# Faults on purpose\n\n{machine_line()} Runs on two hosts, each a network namespace with a cable of its "
+        f"own; in each run one fault, after {sabotage.BEFORE} evaluations; the network is cut for {cut_s:g} s. "
         f"Afterwards the journal is compared with the proposals, and every evaluation is made again here. "
         f"`stopped`: runs that stopped with a line that says so, and were resumed. `pause`: the longest between two "
-        f"evaluations. Made by `python bench/backends.py faults --times {times} --cut {cut_s:g}`.\n",
-        "| fault | times | evaluations | lost | counted twice | other than here | stopped | pause |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for name, row in rows.items():
-        cells = (row.times, row.evaluations, row.missing, row.twice, row.wrong, row.stopped)
-        lines.append(f"| {FAULTS[name][0]} | " + " | ".join(map(str, cells)) + f" | {row.pause_s:.0f} s |")
-    return "\n".join(lines) + "\n"
+        f"evaluations of a run. Made by `python bench/backends.py faults --times {times} --cut {cut_s:g}` "
+        f"(`--engine ray` for Ray), which goes on with what `{sabotage.COUNTS.name}` holds.\n"
+    )
+    return "\n".join([head, *sabotage.table(sabotage.COUNTS)]) + "\n"
 
 
 def main() -> None:
@@ -651,7 +503,10 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=1000)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--cut", type=float, default=20.0, help="seconds for which the network is cut")
-    parser.add_argument("--fault", choices=FAULTS, action="append", help="this fault only; repeatable")
+    parser.add_argument("--engine", choices=sabotage.ENGINES, default="dask")
+    parser.add_argument(
+        "--fault", choices=sabotage.FAULTS, action="append", help="this fault only; repeatable"
+    )
     parser.add_argument("--out", type=Path, help="default: bench/backends_WHAT.md")
     options = parser.parse_args()
     match options.what:
@@ -660,7 +515,7 @@ def main() -> None:
         case "ceiling":
             text = ceiling(options.seconds or 20.0, options.hosts)
         case _:
-            text = faults(options.times, options.cut, options.fault or list(FAULTS))
+            text = faults(options.engine, options.fault or list(sabotage.FAULTS), options.times, options.cut)
     (options.out or ROOT / f"backends_{options.what}.md").write_text(text)
     print(text)
 

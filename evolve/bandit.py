@@ -15,7 +15,12 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from evolve.errors import UsageError
+
+Floats = npt.NDArray[np.float64]
 
 PATIENCE = 20.0  # tries of mean cost and mean yield that every arm is credited with before it has any
 SPAN = 8.0  # an arm gets at most this many times its prior weight, and at least that part of it
@@ -37,23 +42,6 @@ class ArmReport:
     share: float
 
 
-class _Arm:
-    """What an arm was tried for: totals, and the same discounted."""
-
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
-        self.total = [0.0, 0.0, 0.0]  # tries, gain, cost
-        self.recent = [0.0, 0.0, 0.0]
-
-    def fade(self, decay: float) -> None:
-        self.recent = [value * decay for value in self.recent]
-
-    def add(self, gain: float, cost: float) -> None:
-        for record in (self.total, self.recent):
-            for index, value in enumerate((1.0, gain, cost)):
-                record[index] += value
-
-
 class Bandit:
     """Chooses among named arms by what they have yielded.
 
@@ -73,7 +61,10 @@ class Bandit:
         for name, weight in weights.items():
             if not weight > 0:
                 raise UsageError(f"prior weight of '{name}' is {weight:g}; it has to be above 0")
-        self._arms = {name: _Arm(weight) for name, weight in weights.items()}
+        self._arms = {name: place for place, name in enumerate(weights)}
+        self._prior = _normalised(np.array(list(weights.values()), float))
+        self._total = np.zeros((3, len(weights)))  # tries, gain, cost of each arm
+        self._recent = np.zeros((3, len(weights)))  # the same, discounted
         self._decay = decay
 
     @property
@@ -93,10 +84,10 @@ class Bandit:
         Raises:
             KeyError: there is no such arm.
         """
-        chosen = self._arms[arm]
-        for each in self._arms.values():
-            each.fade(self._decay)
-        chosen.add(gain, cost)
+        place, found = self._arms[arm], (1.0, gain, cost)
+        self._recent *= self._decay
+        self._recent[:, place] += found
+        self._total[:, place] += found
 
     def choose(self, rng: random.Random, pending: Mapping[str, int] | None = None) -> str:
         """An arm, drawn by its chance.
@@ -110,35 +101,31 @@ class Bandit:
 
     def shares(self, pending: Mapping[str, int] | None = None) -> dict[str, float]:
         """The chance of each arm; they add up to 1."""
-        prior = _normalised({name: arm.weight for name, arm in self._arms.items()})
-        learnt = self._learnt(prior, pending or {})
-        return {name: FLOOR * prior[name] + (1 - FLOOR) * learnt[name] for name in prior}
+        chances = FLOOR * self._prior + (1 - FLOOR) * self._learnt(pending or {})
+        return dict(zip(self._arms, chances.tolist(), strict=True))
 
-    def _learnt(self, prior: Mapping[str, float], pending: Mapping[str, int]) -> dict[str, float]:
-        tries, gain, cost = (sum(arm.recent[index] for arm in self._arms.values()) for index in range(3))
+    def _learnt(self, pending: Mapping[str, int]) -> Floats:
+        tries, gain, cost = map(sum, self._recent.tolist())
         mean_cost, mean_gain = cost / max(tries, 1e-9), gain / max(tries, 1e-9)
         if not mean_gain or not mean_cost:  # nothing to tell the arms apart by
-            return dict(prior)
-        found = {}
-        for name, arm in self._arms.items():
-            _, own_gain, own_cost = arm.recent
-            # both in tries of average cost or gain; their quotient compares the arm's yield with that of all
-            tried = own_cost / mean_cost + PATIENCE + pending.get(name, 0)
-            relative = (own_gain / mean_gain + PATIENCE) / tried
-            found[name] = prior[name] * min(SPAN, max(1 / SPAN, relative))
-        return _normalised(found)
+            return self._prior
+        _, own_gain, own_cost = self._recent
+        begun = np.array([pending.get(name, 0) for name in self._arms], float)
+        # both in tries of average cost or gain; their quotient compares the arm's yield with that of all
+        relative = (own_gain / mean_gain + PATIENCE) / (own_cost / mean_cost + PATIENCE + begun)
+        return _normalised(self._prior * np.minimum(SPAN, np.maximum(1 / SPAN, relative)))
 
     def table(self) -> list[ArmReport]:
         """What is known of each arm, the most likely first."""
         chances = self.shares()
         rows = []
-        for name, arm in self._arms.items():
-            tries, gain, cost = arm.total
+        for name, (tries, gain, cost) in zip(self._arms, self._total.T.tolist(), strict=True):
             rate = gain / cost if cost else float("nan")
             rows.append(ArmReport(name, int(tries), gain, cost, rate, chances[name]))
         return sorted(rows, key=lambda row: (-row.share, row.name))
 
 
-def _normalised(weights: Mapping[str, float]) -> dict[str, float]:
-    total = sum(weights.values())
-    return {name: weight / total for name, weight in weights.items()}
+def _normalised(weights: Floats) -> Floats:
+    # summed one after the other: numpy's own order depends on the machine, and a search has to choose the same on all
+    shares: Floats = weights / sum(weights.tolist())
+    return shares

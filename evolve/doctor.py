@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolve import __version__
+from evolve.backends import MODULES
 from evolve.jail.attacks import AttackResult, breaches, layer, self_attack
 from evolve.jail.level import Level
 from evolve.jail.probe import machine
@@ -26,6 +27,7 @@ from evolve.settings import JailSettings, available_cores
 
 KEYS = tuple(keys.VARIABLES.values())
 PACKAGES = ("anthropic", "click", "joblib", "mlflow", "msgspec", "numpy", "openai", "pandas", "rich")
+MISSING = "missing"
 
 
 def examine(models: Sequence[str] | None = None) -> dict[str, Any]:
@@ -52,6 +54,7 @@ def examine(models: Sequence[str] | None = None) -> dict[str, Any]:
             "sqlite": sqlite3.sqlite_version,
         }
         | {name: _version(name) for name in PACKAGES},
+        "backends": {name: _version(module) for name, module in MODULES.items()},
         "cores": available_cores(),
         "gpu": shutil.which("nvidia-smi") is not None,
         "keys": {name: bool(keys.find(name)) for name in KEYS},
@@ -93,6 +96,10 @@ def print_examination(facts: dict[str, Any], console: Console) -> None:
     console.print(
         "versions: " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     )
+    for name, version in facts["backends"].items():
+        there = f"{version}: evolve run PROBLEM --backend {name}, or --{name} ADDRESS"
+        lacking = f"not installed; clusters are not needed (pip install 'evolve[{name}]')"
+        console.print(Text(f"backend {name}: {lacking if version == MISSING else there}"), soft_wrap=True)
     console.print(f"cores: {facts['cores']}   GPU: {'yes' if facts['gpu'] else 'none found; not needed'}")
     keys = ", ".join(f"{name} {'is set' if there else 'is not set'}" for name, there in facts["keys"].items())
     console.print(f"keys: {keys} (the genetic proposer needs none)")
@@ -116,4 +123,4 @@ def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "missing"
+        return MISSING

@@ -24,6 +24,7 @@ import numpy as np
 
 from evolve import __version__, account, problem, settings, skills
 from evolve.account import Account
+from evolve.apart import Apart, Made
 from evolve.assembly import BUDGET_NOTE, SKILLS_NOTE, make_proposer, make_search
 from evolve.backends import Backend, make_backend
 from evolve.backends import check as check_backend
@@ -145,7 +146,10 @@ class Run:
         self._clock = clock
         self._before_s = 0.0  # running time of earlier parts
         self._began = clock()
-        self._results: queue.SimpleQueue[Future[Evaluation] | Exchange | Exception] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[Future[Evaluation] | Exchange | Exception | Made] = (
+            queue.SimpleQueue()
+        )
+        self.apart = Apart(the_settings, the_problem, self._results.put)
         self._in_flight = 0
         self._fruitless = 0
         # candidates evaluated when the neighbours are looked at again: at first each goes its own way
@@ -216,6 +220,7 @@ class Run:
             make_backend(
                 self.problem, self.settings, self.search.seen, self.cache, self._profiled
             ) as workers,
+            self.apart,
             self._calls() as calls,
             self._neighbourhood(),
         ):
@@ -247,7 +252,9 @@ class Run:
             if not self._busy or self._overdue:
                 return self._why()
             self._take(workers, 0.0 if more else TICK_S)
-            while more and not self._results.empty():  # before more children of old parents are made
+            while (
+                more or self.apart.asked
+            ) and not self._results.empty():  # before more children of old parents are made
                 self._take(workers, 0.0)
             if remarks := workers.remarks():
                 self.remarks += remarks
@@ -259,7 +266,7 @@ class Run:
     @property
     def _busy(self) -> bool:
         """Whether something will happen: work is under way, or a model that is set aside will be tried again."""
-        if self._in_flight or self.search.open:
+        if self._in_flight or self.search.open or (self.apart.asked and self._may_begin()):
             return True
         at = self.elapsed_s
         return self.search.asker is not None and self.search.asker.paused(at) and self._may_begin()
@@ -286,6 +293,9 @@ class Run:
         if calls is not None and not self.search.founding:
             self._ask(workers, calls)
             return False
+        if self.search.ready and not self.search.founding and self.apart.worthwhile(workers.capacity()):
+            self._take_made(workers)
+            return False
         for _ in range(ATTEMPTS):
             if self._in_flight >= QUEUED_PER_WORKER * workers.capacity() or self._fruitless >= FRUITLESS:
                 return False
@@ -295,6 +305,19 @@ class Run:
             self._propose(workers, self.search.propose())
         # one worker's results come at their time in the order of things: the same seed gives the same run
         return workers.capacity() > 1
+
+    def _take_made(self, workers: Backend) -> None:
+        """Take what other processes have proposed, and have more proposed, until all workers have enough."""
+        for proposal in self.apart.made():
+            if self._may_begin():
+                self._intervene(workers)
+                self._propose(workers, self.search.made(proposal))
+        enough = QUEUED_PER_WORKER * workers.capacity()
+        while self.apart.room and self._in_flight + self.apart.asked < enough:
+            if self._fruitless >= FRUITLESS or not self._may_begin():
+                break
+            self.apart.ask(*self.search.sampled(self.apart.asked))
+        self.apart.send()
 
     def _propose(self, workers: Backend, proposal: Proposal) -> None:
         self._journal(proposal)
@@ -405,6 +428,8 @@ class Run:
                 self._take_exchange(workers, result)
             case Exception():
                 raise result
+            case Made():
+                self.apart.came(result)
             case _:
                 self._take_evaluation(workers, result)
 

@@ -118,6 +118,7 @@ class Search:
         self._ordered = 0  # proposals made when the order of races was last changed
         self._tuned: Counter[str] = Counter()  # trials of tuning, by parent
         self._pending: dict[tuple[str, Split], Task] = {}
+        self._judged: set[str] = set()  # candidates of the pending ones on validation
         self._begun: list[Task] = []
         self._challengers: dict[str, Member] = {}
         self._validated: set[str] = set()
@@ -150,6 +151,15 @@ class Search:
         sample = self._sample(number, rng)
         proposal = self._proposer.propose(sample, number, rng)
         return self._numbered(proposal)
+
+    def sampled(self, ahead: int) -> tuple[int, Sample]:
+        """What a proposal is to be made of when `ahead` others will come before it: its number, and its sample."""
+        number = self.proposals + 1 + ahead
+        return number, self._sample(number, random.Random(f"{self.settings.seed}/{number}"))
+
+    def made(self, proposal: Proposal) -> Proposal:
+        """The next proposal: one that was made of what `sampled` gave."""
+        return self._numbered(replace(proposal, number=self.proposals + 1))
 
     def knows(self, identity: str) -> bool:
         """Whether a program was proposed before."""
@@ -316,6 +326,8 @@ class Search:
 
     def _begin(self, task: Task) -> None:
         self._pending[task.candidate.id, task.split] = task
+        if task.split is Split.VALIDATION:
+            self._judged.add(task.candidate.id)
         self._begun.append(task)
 
     def take_begun(self) -> list[Task]:
@@ -346,6 +358,7 @@ class Search:
             at: running time of the search in seconds.
         """
         if evaluation.split is Split.VALIDATION:
+            self._judged.discard(evaluation.candidate)
             self._recall(evaluation.candidate)
         task = self._pending.pop((evaluation.candidate, evaluation.split), None)
         self._decided[evaluation.split] += evaluation.instances
@@ -454,8 +467,12 @@ class Search:
         """The best member on train that was never validated, if it is better there than the champion."""
         if not self._unsought:
             return None
-        fresh = (member for member in self.archive.members() if member.candidate.id not in self._validated)
-        best = max(fresh, key=lambda member: member.score, default=None)
+        best: Member | None = None
+        for (
+            member
+        ) in self.archive.members():  # the first of the best: this runs whenever the archive has changed
+            if (best is None or member.score > best.score) and member.candidate.id not in self._validated:
+                best = member
         if best is None or (self.champion is not None and best.score <= self.champion.score):
             self._unsought = False
             return None
@@ -470,7 +487,7 @@ class Search:
 
     @property
     def validating(self) -> bool:
-        return any(split is Split.VALIDATION for _, split in self._pending)
+        return bool(self._judged)
 
     def _validation_has_room(self) -> bool:
         allowed = self.settings.promotion.share * self._decided[Split.TRAIN]

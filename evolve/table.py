@@ -353,6 +353,7 @@ def problem_facts(problem: Problem) -> dict[str, object]:
         "takes_data": problem.takes_data,
         "seeds": list(problem.seeds),
         "evaluator": Path(spec.evaluator).name,
+        "needs": list(spec.needs),
         "baseline": spec.score.baseline,
         "folder": str(problem.folder),
     }
@@ -367,12 +368,14 @@ def problem_table(facts: Sequence[dict[str, object]]) -> Table:
         "instances train / validation / holdout",
         "seeds",
         "evaluator",
+        "needs",
     ):
         table.add_column(column)
     for fact in facts:
-        counts, seeds = fact["instances"], fact["seeds"]
+        counts, seeds, needs = fact["instances"], fact["seeds"], fact["needs"]
         assert isinstance(counts, dict)
         assert isinstance(seeds, list)
+        assert isinstance(needs, list)
         asked = f"{fact['summary']}\n{fact['entry']}\n{fact['objective']}"
         table.add_row(
             str(fact["name"]),
@@ -380,5 +383,6 @@ def problem_table(facts: Sequence[dict[str, object]]) -> Table:
             " / ".join(map(str, counts.values())),
             str(len(seeds)),
             str(fact["evaluator"]),
+            ", ".join(needs) or "nothing",
         )
     return table

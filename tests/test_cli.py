@@ -1,5 +1,6 @@
 """The command line is a contract: exit codes, one JSON object on stdout, no traceback for a user's mistake."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from evolve.cli import main
+from evolve.doctor import MISSING, print_examination
 
 COMMANDS = ["run", "resume", "replay", "evaluate", "baselines", "problems", "new"]
 COMMANDS += ["audit", "show", "lineage", "diff", "publish", "compare", "mlflow", "doctor"]
@@ -128,6 +131,7 @@ def test_problems_lists_the_bundled_ones() -> None:
     facts = json.loads(call("problems", "--json").stdout)
     smtt = next(fact for fact in facts["problems"] if fact["name"] == "smtt")
     assert smtt["entry"].startswith("sequence(p, d)")
+    assert smtt["needs"] == []
     assert "smtt" in call("problems").stdout
 
 
@@ -202,11 +206,26 @@ def test_an_unknown_candidate_is_wrong_use(finished: tuple[Path, dict[str, objec
     assert "no candidate 'zzzz'" in shown.stderr
 
 
-def test_doctor_says_the_level_and_that_every_attack_was_stopped() -> None:
-    shown = call("doctor", "--json")
-    facts = json.loads(shown.stdout)
+@pytest.fixture(scope="module")
+def examined() -> Result:
+    return call("doctor", "--json")
+
+
+def test_doctor_says_the_level_and_that_every_attack_was_stopped(examined: Result) -> None:
+    facts = json.loads(examined.stdout)
     assert facts["jail"]
     assert set(facts["keys"].values()) <= {True, False}, "keys are never shown"
-    assert (shown.exit_code == 1) == bool(facts["findings"])
+    assert (examined.exit_code == 1) == bool(facts["findings"])
     if facts["jail"] == "full":
         assert all(attack["stopped"] for attack in facts["attacks"])
+
+
+def test_doctor_says_which_clusters_can_be_used_and_how(examined: Result) -> None:
+    facts = json.loads(examined.stdout)
+    assert set(facts["backends"]) == {"dask", "ray"}
+    screen = Console(file=io.StringIO(), width=200)
+    print_examination({**facts, "backends": {"dask": "2026.8.0", "ray": MISSING}}, screen)
+    text = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "backend dask: 2026.8.0: evolve run PROBLEM --backend dask, or --dask ADDRESS" in text
+    assert "backend ray: not installed" in text
+    assert "pip install 'evolve[ray]'" in text

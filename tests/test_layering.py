@@ -17,6 +17,7 @@ LAYERS = [
     {"search"},
     {"workers", "assembly"},
     {"backends"},
+    {"apart"},
     {"run"},
     {"table", "doctor", "publish", "compare", "audit", "report", "replay"},
     {"review", "observers", "compare_report"},

@@ -36,6 +36,7 @@ from tests.test_run import command, entries, facts, resolved, wait_for
 SOUND = "def order(p, w):\n    return sorted(range(len(p)), key=lambda j: p[j] / w[j])\n"
 HOST = "elsewhere"
 EVALUATIONS = 30
+PATIENCE_S = 240.0  # for what has to come some time; the machine may be crowded
 
 
 class Patient:
@@ -45,7 +46,7 @@ class Patient:
 
     def tick(self, running: run.Run) -> None:
         if running.neighbours is not None:
-            wait_for(lambda: running.neighbours.idle)  # type: ignore[union-attr]
+            wait_for(lambda: running.neighbours.idle, PATIENCE_S)  # type: ignore[union-attr]
 
     def entry(self, running: run.Run, entry: Entry) -> None: ...
 
@@ -92,15 +93,18 @@ class Pool:
 def look(neighbours: Neighbours) -> list[str]:
     """Of each program that one look brings, the last line."""
     neighbours.look(())
-    wait_for(lambda: neighbours.idle)
+    wait_for(lambda: neighbours.idle, PATIENCE_S)
     return [next(iter(each.files.values())).splitlines()[-1] for each in neighbours.arrived()]
 
 
 def ended(made: run.Run) -> run.Result:
     try:
-        return made.execute()
+        result = made.execute()
     finally:
         made.journal.close()
+    if made.neighbours is not None:
+        made.neighbours._thread.join(PATIENCE_S)  # a run itself does not wait so long for its last offer
+    return result
 
 
 @pytest.fixture
@@ -209,13 +213,13 @@ def test_a_run_offers_its_champion_first_and_only_what_came_about_in_it(pool: Po
 def test_two_runs_in_two_processes_share_and_one_is_killed(small_folder: Path, tmp_path: Path) -> None:
     pool, one, two = tmp_path / "pool", tmp_path / "one", tmp_path / "two"
     with begin(small_folder, one, pool, seed=1) as first, begin(small_folder, two, pool, seed=2) as second:
-        wait_for(lambda: has_taken(one) and has_taken(two), 120)
+        wait_for(lambda: has_taken(one) and has_taken(two), PATIENCE_S)
         first.kill()
         first.wait()
         left = len(entries(two))
-        wait_for(lambda: len(entries(two)) > left + 20, 120)
+        wait_for(lambda: len(entries(two)) > left + 20, PATIENCE_S)
         second.send_signal(signal.SIGINT)
-        output, errors = second.communicate(timeout=120)
+        output, errors = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 0, errors.decode()
     assert json.loads(output)["shared"]["taken"] >= 1
     came = migrants(two)[0]

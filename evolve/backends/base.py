@@ -74,7 +74,10 @@ class Engine(Protocol):
         """Batches that run at a time, on hosts that may have work."""
 
     def hosts(self) -> Sequence[Host]:
-        """All hosts that were seen."""
+        """All hosts that were seen, and examined."""
+
+    def examining(self) -> bool:
+        """Whether a host is being examined."""
 
     def send(self, batch: bytes, returned: Returned) -> None:
         """Have a batch run somewhere; `returned` is called once, from any thread.

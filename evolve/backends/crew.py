@@ -388,8 +388,9 @@ class Crew:
         began = time.monotonic()
         self._look()
         while not self._slots:
-            # others may join; where some came and were refused, not many more will
-            if time.monotonic() - began > (REFUSED_S if self._engine.hosts() else PATIENCE_S):
+            # others may join; where some came and all were refused, not many more will
+            refused = self._engine.hosts() and not self._engine.examining()
+            if time.monotonic() - began > (REFUSED_S if refused else PATIENCE_S):
                 raise BackendError(f"the cluster has no worker that may have work{self._refusals()}")
             time.sleep(0.1)
             self._look()

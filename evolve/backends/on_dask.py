@@ -20,7 +20,6 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -29,7 +28,7 @@ from distributed.client import FutureCancelledError
 from distributed.comm import connect
 
 from evolve.backends.base import Host, Lost, Returned
-from evolve.backends.environment import scrubbed
+from evolve.backends.environment import for_children
 from evolve.backends.local import gpus
 from evolve.backends.messages import Examined, host
 from evolve.backends.station import examine, serve
@@ -174,6 +173,9 @@ class DaskEngine:
     def hosts(self) -> Sequence[Host]:
         return list(self._hosts.values())
 
+    def examining(self) -> bool:
+        return bool(self._asked)
+
     def send(self, batch: bytes, returned: Returned) -> None:
         if self._client.status != "running":
             raise Lost(f"the connection to the Dask scheduler {self._address} is lost; trying again")
@@ -279,17 +281,13 @@ def _start(workers: int, needs_gpu: bool) -> subprocess.Popen[str]:
             "the problem needs a GPU, and this machine has none that nvidia-smi lists; name a cluster: --dask ADDRESS"
         )
     count = min(workers, found) if needs_gpu else workers
-    root = str(Path(__file__).parents[2])
-    environment = scrubbed()
-    # the very evolve of this process, wherever it was imported from
-    environment["PYTHONPATH"] = ":".join([root, *filter(None, [environment.get("PYTHONPATH")])])
     return subprocess.Popen(
         [sys.executable, "-m", "evolve.backends.local_dask", str(count), str(found)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=environment,
+        env=for_children(),
         start_new_session=True,  # Ctrl-C in the terminal is ours to handle
     )
 

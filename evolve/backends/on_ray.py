@@ -106,6 +106,9 @@ class RayEngine:
     def hosts(self) -> Sequence[Host]:
         return list(self._hosts.values())
 
+    def examining(self) -> bool:
+        return bool(self._asked)
+
     def send(self, batch: bytes, returned: Returned) -> None:
         if self._allowed is None:
             raise Lost("no node of the Ray cluster may have work at present")

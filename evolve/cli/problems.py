@@ -103,7 +103,7 @@ def baselines(problem: str, splits: tuple[str, ...], data: Path | None, as_json:
 @command("evolve problems\nevolve problems --json")
 @json_option
 def problems(as_json: bool) -> None:
-    """List the bundled problems: entry point, objective, instances, bound, evaluator."""
+    """List the bundled problems: entry point, objective, instances, evaluator, needs (a GPU)."""
     from evolve import problem
     from evolve.table import problem_facts, problem_table
 

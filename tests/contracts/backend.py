@@ -21,6 +21,8 @@ from evolve.search import Task
 from evolve.settings import Settings
 from evolve.trial import Race, Seen
 
+PATIENCE_S = 240.0  # for what has to come some time; the machine may be crowded
+
 # decisions that make the evaluator of `talking` speak of the process that it runs in
 TELLS = """
 
@@ -105,7 +107,7 @@ class BackendContract:
         futures = {(c.id, s): backend.submit(Task(c, s, None)) for c in candidates for s in splits}
         for candidate in candidates:
             for split in splits:
-                found = futures[candidate.id, split].result(60)
+                found = futures[candidate.id, split].result(PATIENCE_S)
                 assert essence(found) == essence(here.evaluate(candidate, split))
 
     def test_a_race_knows_the_decisions_that_the_loop_knew_when_it_began(
@@ -116,7 +118,7 @@ class BackendContract:
         def evaluate(number: int, horizon: int) -> Evaluation:
             race = Race(stages, None, 0.95, horizon)
             candidate = program("return list(range(len(p)))", number)
-            return backend.submit(Task(candidate, Split.TRAIN, race)).result(60)
+            return backend.submit(Task(candidate, Split.TRAIN, race)).result(PATIENCE_S)
 
         first = evaluate(1, 0)
         assert first.status is Status.OK
@@ -129,22 +131,24 @@ class BackendContract:
     def test_a_lost_race_ends_early(self, backend: Backend, here: Evaluator) -> None:
         best = max((here.evaluate(seed, Split.TRAIN) for seed in here.problem.seeds.values()), key=_score)
         race = Race((8, 16), tuple(value + 1 for value in best.scores), 0.95, 0)
-        found = backend.submit(Task(program("return list(range(len(p)))"), Split.TRAIN, race)).result(60)
+        found = backend.submit(Task(program("return list(range(len(p)))"), Split.TRAIN, race)).result(
+            PATIENCE_S
+        )
         assert (found.status, found.instances) == (Status.RACED_OUT, 8)
 
     def test_an_evaluator_that_fails_blames_nobody(self, backend: Backend) -> None:
         task = Task(program("return 'fail'"), Split.TRAIN, None)
         with pytest.raises(EvaluatorError, match="the evaluator has failed"):
-            backend.submit(task).result(60)
+            backend.submit(task).result(PATIENCE_S)
         sound = Task(program("return list(range(len(p)))"), Split.TRAIN, None)
-        assert backend.submit(sound).result(60).ok
+        assert backend.submit(sound).result(PATIENCE_S).ok
 
     def test_hosts_have_names_levels_and_slots(self, backend: Backend) -> None:
         def manned() -> bool:
             return sum(host.slots for host in backend.hosts()) == 2 and backend.capacity() >= 2
 
         # a cluster begins with its first worker; the second may still be on its way, or be starting again
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE_S
         while not manned() and time.monotonic() < until:
             time.sleep(0.1)
         assert manned()
