@@ -35,6 +35,7 @@ from evolve.journal import Entry, Journal, Placed, Record
 from evolve.models import cast as models
 from evolve.models.calls import Calls
 from evolve.models.retry import Policy
+from evolve.pace import Pace
 from evolve.problem import Problem
 from evolve.records import (
     Candidate,
@@ -151,6 +152,7 @@ class Run:
         )
         self.apart = Apart(the_settings, the_problem, self._results.put)
         self._in_flight = 0
+        self._pace = Pace()
         self._fruitless = 0
         # candidates evaluated when the neighbours are looked at again: at first each goes its own way
         self._next_look = the_settings.share.every
@@ -374,14 +376,16 @@ class Run:
         """Ask again what was being asked when the run was stopped."""
         if calls is not None:
             for request in self.search.unanswered:
-                calls.submit(request)
+                self._call(calls, request)
 
     def _ask(self, workers: Backend, calls: Calls) -> None:
-        """Begin as many requests as may be under way. What waits for evaluation bounds how old a sample can get."""
+        """Begin as many requests as are due. What waits for evaluation bounds how old a sample can get."""
         waiting = max(calls.in_flight, QUEUED_PER_WORKER * workers.capacity())
         while len(self.search.open) < calls.in_flight and self._in_flight < waiting:
             at = self.elapsed_s
             if not self.search.ready or not self.search.budget.allows(at):
+                return
+            if self.settings.llm.paced and not self._pace.due(at, workers.capacity()):
                 return
             self._intervene(workers)
             request = self.search.ask(at) if self._fruitless < FRUITLESS_CALLS else None
@@ -389,12 +393,17 @@ class Run:
                 return
             self._journal(request, at)
             self.search.asked(request)
-            calls.submit(request)
+            self._call(calls, request)
+
+    def _call(self, calls: Calls, request: Request) -> None:
+        self._pace.asked(request.number, self.elapsed_s)
+        calls.submit(request)
 
     def _take_exchange(self, workers: Backend, exchange: Exchange) -> None:
         entry = self._journal(exchange)
         self.search.exchanged(exchange, entry.at)
         if exchange.final:
+            self._pace.answered(exchange.number, entry.at)
             self._propose(workers, self.search.finish(exchange))
             models.require_key(exchange)
 
@@ -416,6 +425,7 @@ class Run:
 
     def _submit(self, workers: Backend, task: Task) -> None:
         self._in_flight += 1
+        self._pace.begun(self.elapsed_s, workers.capacity())
         workers.submit(task).add_done_callback(self._results.put)
 
     def _take(self, workers: Backend, wait_s: float) -> None:
@@ -435,6 +445,7 @@ class Run:
 
     def _take_evaluation(self, workers: Backend, future: Future[Evaluation]) -> None:
         self._in_flight -= 1
+        self._pace.ended(self.elapsed_s, workers.capacity())
         evaluation = future.result()
         # journal first: a crash after this line must not lose the evaluation
         entry = self._journal(evaluation)

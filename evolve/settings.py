@@ -35,7 +35,9 @@ class ArchiveSettings(_Strict, frozen=True):
     """Who may breed (see archives/). A population is an island, or all of an archive without islands."""
 
     kind: str = "islands"  # one of ARCHIVES
-    islands: int = 4  # populations, where the archive has islands
+    # populations, where the archive has islands; where models propose, one for each CANDIDATES_PER_ISLAND of the
+    # budget, unless it is set
+    islands: int = 4
     size: int = 24  # members that a population holds; 1 is hill climbing
     tournament: int = 4  # members drawn for one parent; the best of them breeds. 1 = any alike
     inspirations: int = 3  # further members shown to the proposer
@@ -95,7 +97,10 @@ class BanditSettings(_Strict, frozen=True):
 class LlmSettings(_Strict, frozen=True):
     """How language models are asked (proposers llm, replay and manual; see docs/models.md)."""
 
-    in_flight: int = 8  # calls under way at a time
+    in_flight: int = 8  # calls under way at a time, at most
+    # a call is made when evaluators would run out of work otherwise, about the best program then (see pace.py);
+    # false = as many as in_flight allows, always
+    paced: bool = True
     reply_tokens: int = 16_000  # of one reply at most, reasoning included
     prompt_tokens: int = 12_000  # of one prompt at most; what is less important is left out
     timeout_s: float = 180.0  # without a byte from the provider
@@ -181,6 +186,10 @@ class Settings(_Strict, frozen=True):
 
 
 DEFAULT_SECONDS = 60.0
+MODEL_PROPOSERS = ("llm", "replay", "manual")
+# where models propose, candidates are few, and it decides how many steps upon each other they make: an island gets
+# its few hundred, or there is none beside the first
+CANDIDATES_PER_ISLAND = 500
 
 
 def available_cores() -> int:
@@ -200,10 +209,21 @@ def resolve(problem: str, given: Mapping[str, Any], overrides: Sequence[str] = (
     for override in overrides:
         _apply(tree, override)
     settings = convert(tree)
+    if settings.proposer in MODEL_PROPOSERS and "islands" not in tree.get("archive", {}):
+        settings = _few_islands(settings)
     budget = settings.budget
     if budget == BudgetSettings():
         budget = BudgetSettings(seconds=DEFAULT_SECONDS)
     return on(msgspec.structs.replace(settings, budget=budget), settings.backend, settings.workers)
+
+
+def _few_islands(settings: Settings) -> Settings:
+    """The same settings with as many islands as the budget of a search with models feeds, up to the usual number."""
+    fed = (settings.budget.evaluations or 0) // CANDIDATES_PER_ISLAND
+    islands = min(max(1, fed), settings.archive.islands)
+    return msgspec.structs.replace(
+        settings, archive=msgspec.structs.replace(settings.archive, islands=islands)
+    )
 
 
 def on(settings: Settings, backend: BackendSettings, workers: int | None) -> Settings:

@@ -8,7 +8,18 @@ import evolve
 ROOT = Path(evolve.__file__).parent
 LAYERS = [
     {"errors", "records"},
-    {"program", "settings", "statistics", "bandit", "folders", "openings", "data", "dependencies", "prompts"},
+    {
+        "program",
+        "settings",
+        "statistics",
+        "bandit",
+        "folders",
+        "openings",
+        "data",
+        "dependencies",
+        "prompts",
+        "pace",
+    },
     {"spec"},
     {"jail", "problem", "journal", "budget", "genetic", "archives", "htmldiff", "new", "credit", "edits"},
     {"cache", "scoring", "feedback", "racing", "models", "account"},

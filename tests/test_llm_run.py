@@ -108,7 +108,7 @@ def test_calls_are_in_flight_together_but_no_more_than_allowed(
     server: ModelServer, small_folder: Path, tmp_path: Path
 ) -> None:
     server.behaviour.latency_s = 0.2
-    search(tmp_path / "run", resolved(small_folder, [openai(server)], "llm.in_flight=5"))
+    search(tmp_path / "run", resolved(small_folder, [openai(server)], "llm.in_flight=5", "llm.paced=false"))
     assert server.most_in_flight == 5
 
 

@@ -91,7 +91,7 @@ def test_no_budget_is_passed_with_64_calls_in_flight(
     second: ModelServer, small_folder: Path, tmp_path: Path, budget: str, unit: float
 ) -> None:
     second.behaviour.latency_s = 0.3
-    overrides = ["llm.in_flight=64", "llm.reply_tokens=1000", "llm.prompt_tokens=4000"]
+    overrides = ["llm.in_flight=64", "llm.paced=false", "llm.reply_tokens=1000", "llm.prompt_tokens=4000"]
     the_settings = resolved(
         small_folder, [openai(second)], *overrides, "llm.prices.stand-in=2/10", budget={budget: unit}
     )

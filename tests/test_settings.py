@@ -17,6 +17,26 @@ def test_without_a_budget_a_run_takes_the_default_time() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "overrides", "islands"),
+    [
+        ({"proposer": "llm", "budget": {"evaluations": 200}}, (), 1),
+        ({"proposer": "llm", "budget": {"evaluations": 1000}}, (), 2),
+        ({"proposer": "replay", "budget": {"evaluations": 10**6}}, (), 4),
+        ({"proposer": "llm", "budget": {"dollars": 1.0}}, (), 1),
+        ({"budget": {"evaluations": 200}}, ("proposer=manual",), 1),
+        ({"proposer": "llm", "archive": {"islands": 4}}, (), 4),
+        ({"proposer": "llm"}, ("archive.islands=3", "archive.size=5"), 3),
+        ({"proposer": "llm", "archive": {"kind": "islands-map-elites"}}, (), 1),
+        ({"proposer": "genetic", "budget": {"evaluations": 200}}, (), 4),
+    ],
+)
+def test_models_get_as_many_islands_as_their_budget_feeds_unless_it_is_said(
+    given: dict[str, object], overrides: tuple[str, ...], islands: int
+) -> None:
+    assert settings.resolve("p", given, overrides).archive.islands == islands
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("archive.island=7", "unknown key 'archive.island'; did you mean 'archive.islands'?"),

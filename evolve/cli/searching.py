@@ -55,7 +55,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--archive",
-    help="Who may breed: best-of-n, top-k, islands, map-elites or islands-map-elites. [default: islands]",
+    help="Who may breed: best-of-n, top-k, islands, map-elites or islands-map-elites. [default: islands: four; "
+    "with models one for every 500 of --evaluations, and one without]",
 )
 @click.option("--evaluations", type=int, help="Stop after N candidates.")
 @click.option(
