@@ -30,8 +30,10 @@ Floats = npt.NDArray[np.float64]
 _SPLIT_KEYS = {"train": 1, "validation": 2, "holdout": 3}
 
 # of the order of a model of 8 billion parameters on a recent GPU: 20,000 prompt tokens a second, 9 ms a token
-FAST = Kind(7_000_000, 50_000, 50_000, 100, capacity=24_000, batch=24)
-SLOW = Kind(12_000_000, 110_000, 80_000, 180, capacity=14_000, batch=16)
+# 128 KB a token, copied between instances at 12.5 GB a second
+COPY = 10_000
+FAST = Kind(7_000_000, 50_000, 50_000, 100, COPY, capacity=24_000, batch=24)
+SLOW = Kind(12_000_000, 110_000, 80_000, 180, COPY, capacity=14_000, batch=16)
 TTFT_S, TPOT_S = 0.6, 0.03
 CPU_S = 0.4  # for the answers to 240 requests
 BLOCK = 64
