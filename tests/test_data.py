@@ -156,6 +156,22 @@ def test_a_file_without_text_is_named(tmp_path: Path, content: bytes, message: s
         data.text(tmp_path / "file")
 
 
+def test_a_text_that_is_too_large_is_refused_packed_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few bytes of gzip may stand for any amount of text."""
+    monkeypatch.setattr(data, "MOST_BYTES", 2**20)
+    for content in (b"a" * (2**20 + 1), gzip.compress(b"a" * 2**26)):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(ProblemError, match="file: more than 1 MB of text; cut it into parts"):
+            data.text(tmp_path / "file")
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_named() -> None:
+    with pytest.raises(UsageError, match="--data /dev/null: neither a file nor a folder"):
+        data.read("/dev/null")
+
+
 def test_a_text_is_read_packed_or_not(tmp_path: Path) -> None:
     for content in ("a,b\n1,ä\n".encode(), gzip.compress("a,b\n1,ä\n".encode())):
         (tmp_path / "file").write_bytes(content)

@@ -631,6 +631,9 @@ def test_a_trace_of_azure_is_read(tmp_path: Path) -> None:
     ]
 
 
+MOONCAKE = '{"timestamp": 27, "input_length": 1100, "output_length": 3, "hash_ids": [0, 1]}\n'
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -640,6 +643,19 @@ def test_a_trace_of_azure_is_read(tmp_path: Path) -> None:
             "line 1: there is no key 'input_length'; a line is a JSON object",
         ),
         ("trace.jsonl", "nonsense\n", "line 1: JSONDecodeError"),
+        ("trace.jsonl", "[" * 100_000, "line 1: RecursionError"),
+        ("trace.jsonl", "7\n", "line 1: TypeError"),
+        ("trace.jsonl", MOONCAKE.replace("27", "Infinity"), "line 1: OverflowError"),
+        ("trace.jsonl", MOONCAKE.replace("1100", "NaN"), "line 1: ValueError"),
+        ("trace.jsonl", MOONCAKE.replace("1100", "-1"), "line 1: -1 prompt tokens"),
+        ("trace.jsonl", MOONCAKE.replace("[0, 1]", "7"), "line 1: TypeError"),
+        ("trace.jsonl", MOONCAKE.replace("3,", f"{10**12},") * 1200, "room is for 400000"),
+        (
+            "trace.csv",
+            f"TIMESTAMP,ContextTokens,GeneratedTokens\n{'x' * 200_000},1,1\n",
+            "trace.csv: no CSV: field",
+        ),
+        ("trace.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16\n", "line 2: TypeError"),
         ("trace.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16,x,1\n", "line 2: ValueError"),
         ("trace.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16,0,1\n", "line 2: 0 prompt tokens"),
         ("trace.txt", "x", "neither a .jsonl(.gz) of Mooncake nor a .csv(.gz) of Azure"),

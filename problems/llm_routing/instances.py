@@ -305,7 +305,7 @@ def read_mooncake(path: Path) -> list[Request]:
             arrival = round(row["timestamp"] * 1_000_000)
         except KeyError as error:
             raise ValueError(f"{where}: there is no key {error}; {MOONCAKE_KEYS}") from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"{where}: {type(error).__name__}: {error}; {MOONCAKE_KEYS}") from None
         found.append(_recorded(arrival, prompt, output, blocks, where))
     return sorted(found, key=lambda each: each.arrival)
@@ -321,8 +321,12 @@ def read_azure(path: Path) -> list[Request]:
     """
     found: list[Request] = []
     first: datetime | None = None
-    rows = csv.DictReader(data.text(path).splitlines())
-    if missing := [name for name in AZURE_COLUMNS if name not in (rows.fieldnames or ())]:
+    try:
+        table = csv.DictReader(data.text(path).splitlines())
+        names, rows = table.fieldnames or (), list(table)
+    except csv.Error as error:
+        raise ValueError(f"{path.name}: no CSV: {error}") from None
+    if missing := [name for name in AZURE_COLUMNS if name not in names]:
         raise ValueError(f"{path.name}: no column {missing[0]}; there have to be {', '.join(AZURE_COLUMNS)}")
     for number, row in enumerate(rows, 2):
         where = f"{path.name}, line {number}"
@@ -332,7 +336,7 @@ def read_azure(path: Path) -> list[Request]:
             first = first or time
             arrival = round((time - first).total_seconds() * 1e6) * 1000
             prompt, output = int(row["ContextTokens"]), int(row["GeneratedTokens"])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{where}: {type(error).__name__}: {error}") from None
         found.append(_recorded(arrival, prompt, output, (), where))
     return sorted(found, key=lambda each: each.arrival)
