@@ -143,6 +143,9 @@ class Harness(_Strict, frozen=True):
 
 
 class Report(_Strict, frozen=True):
+    """What is shown. bound: what no answer beats, in a few words."""
+
+    bound: str = ""
     key_seeds: tuple[str, ...] = ()
     group_by: tuple[str, ...] = ()
 

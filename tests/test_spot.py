@@ -480,8 +480,8 @@ def test_ticks_that_are_too_fine_for_the_optimum_are_refused_before_they_eat_mem
 def test_an_overhead_in_a_folders_name_that_makes_no_sense_is_an_error(
     tmp_path: Path, overhead: str, message: str
 ) -> None:
+    zones(tmp_path / f"overhead={overhead}")
     with pytest.raises(ProblemError, match=message):
-        zones(tmp_path / f"overhead={overhead}")
         list(GENERATOR["from_data"]("train", tmp_path))
 
 
