@@ -65,7 +65,9 @@ class Bench:
         self.evaluator = Evaluator(self.problem, Level.RLIMITS)
         # a bar that nothing reaches: whatever decides the first instances is stopped there
         self.race = Race((first,), (1e9,) * len(self.problem.split(Split.TRAIN)), 0.95, 0)
-        self.proposer = GeneticProposer(spec.entry.function, spec.program, spec.limits.imports, self.seeds)
+        self.proposer = GeneticProposer(
+            spec.entry.function, spec.program, spec.limits.imports, self.seeds, optional=spec.entry.optional
+        )
 
     def read(self, candidate: Candidate) -> Source:
         spec = self.problem.spec

@@ -63,7 +63,7 @@ def row(simulator: Any, facts: dict[str, Any], name: str, source: str) -> tuple[
     exec(source, scope)
     random.seed(1)
     start = time.process_time()
-    tasks = simulator.play(facts, scope["route"])
+    tasks = simulator.play(facts, lambda name, *state: scope[name](*state) if name in scope else None)
     used_s = time.process_time() - start
     ttft, tpot = simulator.latencies(tasks)
     whole = np.array([task.end - task.request.arrival for task in tasks]) / 1e9

@@ -35,13 +35,13 @@ def round_robin(facts: dict[str, Any]) -> None:
     """By the plain simulator of the test, whose blocks are made as long as the instance's."""
     plain_routing.BLOCK = facts["block"]
     turn = count()
-    plain_routing.plainly(facts, lambda _: [next(turn) % len(facts["kinds"])])
+    plain_routing.plainly(facts, lambda name, _: next(turn) % len(facts["kinds"]) if name == "route" else [])
 
 
 def main() -> None:
     routing = [each.facts for each in ROUTING.split(Split.TRAIN)][:8]
     tokens = sum(request.output for facts in routing for request in facts["requests"])
-    least = lambda *state: int(np.argmin(state[13]))  # noqa: E731
+    least = plain_routing.policy({"route": lambda *state: int(np.argmin(state[13]))})
     quick = rate(tokens, lambda: [ROUTING.evaluator.play(facts, least) for facts in routing])
     few = routing[:2]
     some = sum(request.output for facts in few for request in facts["requests"])

@@ -7,8 +7,14 @@ requests with a common beginning share; blocks that nobody uses any more stay as
 used goes first. When there is no room for another token of all, the request that came last is thrown out, waits at the
 front, and has all its tokens computed again (vLLM's preemption by recomputation).
 
+A request can be moved to another instance. One that waits joins the end of the queue there. One that runs takes what
+it holds along, as in Llumnix: it waits at the front there, and its tokens are copied into that instance's memory in an
+iteration of their own, which writes none. The token that was under way when it left is lost to it, and what it gave up
+that iteration does not get any shorter.
+
 Times are integer nanoseconds. An iteration costs
     prefill: base + prompt_token * (tokens of the request that are not in the prefix cache)
+    copying: base + copy_token * (the same)
     decode: base + sequence * (running requests) + context_token * (tokens that they hold)
 Between two events an instance only decodes, with the same requests: those iterations are an arithmetic series, and
 are done at once.
@@ -22,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,9 +37,10 @@ import numpy.typing as npt
 
 SECOND = 1_000_000_000
 MAX_MOVES = 4
+MIGRATE_NS = 100_000_000  # between two questions to `migrate`
 TAIL = 0.05  # of the requests, the slowest
 TAIL_WEIGHT = 10.0  # points for a tail as slow as the objective
-PREFILL, DECODE, IDLE = "prefill", "decode", "idle"
+PREFILL, COPY, DECODE, IDLE = "prefill", "copy", "decode", "idle"
 
 
 class Invalid(ValueError):
@@ -58,6 +65,7 @@ class Kind:
     prompt_token: int
     sequence: int
     context_token: int
+    copy_token: int
     capacity: int
     batch: int
 
@@ -78,15 +86,24 @@ class Request:
 
 
 class Task:
-    """A request under way. first, end: when its first and its last token were there, in ns; -1 before."""
+    """A request under way. first, end: when its first and its last token were there, in ns; -1 before.
 
-    __slots__ = ("done", "end", "first", "own", "request")
+    carried: what it holds comes along from another instance, to be copied.
+    """
+
+    __slots__ = ("carried", "done", "end", "first", "own", "request")
 
     def __init__(self, request: Request, block: int) -> None:
         self.request = request
         self.own = request.prompt - len(request.blocks) * block  # tokens of the prompt outside blocks
         self.done = 0  # tokens of the answer
         self.first = self.end = -1
+        self.carried = False
+
+    @property
+    def size(self) -> int:
+        """Tokens of the prompt, and those written so far."""
+        return self.request.prompt + self.done
 
 
 class Server:
@@ -103,8 +120,9 @@ class Server:
         self.queued = 0  # tokens of the waiting requests
         self.clock = 0
         self.doing = IDLE
-        self.end = 0  # of a prefill
+        self.end = 0  # of an iteration that computes a prompt, or copies
         self.steps = 0  # decode iterations until something else can happen, the one under way included
+        self.extra = 0  # ns of the one under way that are for a request that has left
         self.preemptions = 0
 
     # -- what a policy may ask ----------------------------------------------------------------------------
@@ -132,11 +150,29 @@ class Server:
             total += max(1, task.request.predicted - task.done)
         return total
 
+    def next_to_move(self) -> Task | None:
+        """The request that waits last; where none waits, of those that run the one with the fewest tokens.
+
+        Of several such ones the last. One whose prompt is being computed, or that is being copied, cannot be moved.
+        """
+        if self.waiting:
+            return self.waiting[-1]
+        free = self.running[:-1] if self.doing is PREFILL or self.doing is COPY else self.running
+        found = None
+        for task in free:
+            if found is None or task.size <= found.size:
+                found = task
+        return found
+
     # -- time ---------------------------------------------------------------------------------------------
 
     def arrive(self, task: Task, now: int) -> None:
-        self.waiting.append(task)
-        self.queued += task.request.prompt + task.done
+        """A request joins the queue: at its end, or at its front if it carries tokens along."""
+        if task.carried:
+            self.waiting.appendleft(task)
+        else:
+            self.waiting.append(task)
+        self.queued += task.size
         if self.doing is IDLE:
             self.clock = now
             self._begin()
@@ -144,24 +180,37 @@ class Server:
             self.steps = 1  # the iteration under way; the next one may be a prefill
 
     def withdraw(self) -> Task | None:
-        """The request that waits at the end of the queue leaves; None if none waits."""
-        if not self.waiting:
-            return None
-        task = self.waiting.pop()
-        self.queued -= task.request.prompt + task.done
-        return task
+        """The next one to move leaves; None if there is none."""
+        if self.waiting:
+            task = self.waiting.pop()
+            self.queued -= task.size
+            return task
+        found = self.next_to_move()
+        if found is not None:
+            self._part(found)
+        return found
+
+    def _part(self, task: Task) -> None:
+        """A running request leaves with all that it holds; the iteration under way ends when it would have."""
+        before = self._length(1)
+        self._leave(task, task.own + task.done)
+        task.carried = True
+        if self.doing is DECODE:
+            self.extra += before - self._length(1)
+            self.steps = 1
 
     def advance(self, now: float) -> None:
         """Everything that has ended by `now`, in ns; infinity plays to the end."""
         while self.doing is not IDLE:
-            if self.doing is PREFILL:
+            if self.doing is not DECODE:
                 if self.end > now:
                     return
                 self.clock = self.end
-                self._first_token(self.running[-1])
+                self._ready(self.running[-1])
             else:
                 steps = self._steps_until(now)
-                self._decode(steps)
+                if steps:
+                    self._decode(steps)
                 if steps < self.steps:
                     self.steps -= steps
                     self._make_room(len(self.running))  # for the iteration that is under way
@@ -184,27 +233,31 @@ class Server:
         self.doing = DECODE
 
     def _admit(self, task: Task) -> bool:
-        """Begins the prefill of the first waiting request, if it and one more token of all have room."""
-        request = task.request
+        """Begins with the first waiting request, if it and one more token of all have room."""
+        request, kind = task.request, self.kind
         new = sum(block not in self.pinned for block in request.blocks)
-        own = task.own + task.done + 1
-        if self.used + new * self.block + own + len(self.running) + 1 > self.kind.capacity:
+        own = task.own + task.done + (not task.carried)  # computing a prompt writes a token, copying does not
+        if self.used + new * self.block + own + len(self.running) + 1 > kind.capacity:
             return False
         self.waiting.popleft()
-        self.queued -= request.prompt + task.done
-        tokens = request.prompt + task.done - self.hit(request)
+        self.queued -= task.size
+        tokens = task.size - self.hit(request)
         for block in request.blocks:
             self.cached.pop(block, None)
             self.pinned[block] = self.pinned.get(block, 0) + 1
         self.own += own
-        self.context += request.prompt + task.done + 1
+        self.context += task.size + (not task.carried)
         self.running.append(task)
         self._make_room(0)
-        self.doing = PREFILL
-        self.end = self.clock + self.kind.base + self.kind.prompt_token * tokens
+        self.doing = COPY if task.carried else PREFILL
+        self.end = self.clock + kind.base + (kind.copy_token if task.carried else kind.prompt_token) * tokens
         return True
 
-    def _first_token(self, task: Task) -> None:
+    def _ready(self, task: Task) -> None:
+        """Its prompt has been computed, which gives a token, or what it holds has been copied."""
+        if task.carried:
+            task.carried = False
+            return
         task.done += 1
         if task.first < 0:
             task.first = self.clock
@@ -224,14 +277,15 @@ class Server:
         return low
 
     def _length(self, steps: int) -> int:
-        """ns of some decode iterations: the context grows by a token of each request at every one."""
+        """ns of some decode iterations, at least one: the context grows by a token of each request at every one."""
         count, kind = len(self.running), self.kind
         one = kind.base + kind.sequence * count + kind.context_token * self.context
-        return steps * one + kind.context_token * count * (steps * (steps - 1) // 2)
+        return self.extra + steps * one + kind.context_token * count * (steps * (steps - 1) // 2)
 
     def _decode(self, steps: int) -> None:
         self._make_room(steps * len(self.running))  # as each of them did when it began
         self.clock += self._length(steps)
+        self.extra = 0
         grown = steps * len(self.running)
         self.own += grown
         self.context += grown
@@ -249,14 +303,14 @@ class Server:
         task = self.running[-1]
         self._leave(task, task.own + task.done)
         self.waiting.appendleft(task)
-        self.queued += task.request.prompt + task.done
+        self.queued += task.size
         self.preemptions += 1
 
     def _leave(self, task: Task, own: int) -> None:
         """A request gives up what it holds; its blocks, the last ones first, may be thrown away from now on."""
         self.running.remove(task)
         self.own -= own
-        self.context -= task.request.prompt + task.done
+        self.context -= task.size
         for block in reversed(task.request.blocks):
             self.pinned[block] -= 1
             if not self.pinned[block]:
@@ -274,8 +328,9 @@ def simulate(instance: Instance, ask: Callable[..., object]) -> float:
     """Points lost: see `loss`.
 
     Args:
-        ask: the policy, as `route(now, prompt, predicted, root, stem, hit, running, waiting, queued, used, capacity,
-            ahead, speed, sent)`; see statement.md.
+        ask: the policy, as `ask("route", now, prompt, predicted, root, stem, hit, running, waiting, queued, used,
+            capacity, ahead, speed, sent)` and `ask("migrate", now, running, waiting, queued, used, capacity, ahead,
+            speed, size)`, to which None says that there are no moves on this instance; see statement.md.
 
     Raises:
         Invalid: a decision is none.
@@ -284,39 +339,78 @@ def simulate(instance: Instance, ask: Callable[..., object]) -> float:
     return loss(instance.facts, *latencies(tasks))
 
 
+class Fleet:
+    """The serving instances, and what a policy is told of them; arrays have shape (instances,), float64."""
+
+    def __init__(self, kinds: Sequence[Kind], block: int) -> None:
+        self.servers = [Server(kind, block) for kind in kinds]
+        self.capacity = np.array([kind.capacity for kind in kinds], np.float64)
+        fastest = min(kind.prompt_token for kind in kinds)
+        self.speed = np.array([fastest / kind.prompt_token for kind in kinds])
+        self.sent = np.zeros(len(kinds))
+
+    def advance(self, now: float) -> bool:
+        """Everything that has ended by `now`, in ns. Whether anything is still under way."""
+        for server in self.servers:
+            server.advance(now)
+        return any(server.doing is not IDLE for server in self.servers)
+
+    def route(self, request: Request, ask: Callable[..., object]) -> Server:
+        """The server that the policy chooses for what arrives."""
+        rows = [
+            (s.hit(request), len(s.running), len(s.waiting), s.queued, s.used, s.ahead())
+            for s in self.servers
+        ]
+        hit, running, waiting, queued, used, ahead = np.array(rows, np.float64).T.copy()
+        answer = ask(
+            "route", request.arrival / SECOND, float(request.prompt), float(request.predicted), *_names(request),
+            hit, running, waiting, queued, used, self.capacity, ahead, self.speed, self.sent.copy(),
+        )  # fmt: skip
+        chosen = _index(answer, len(self.servers), "route chose")
+        self.sent[chosen] += 1
+        return self.servers[chosen]
+
+    def migrate(self, now: int, ask: Callable[..., object]) -> bool:
+        """Moves what the policy wants to move at `now`, in ns. False if it moves nothing on this instance any more."""
+        rows = [(len(s.running), len(s.waiting), s.queued, s.used, s.ahead(), _size(s)) for s in self.servers]
+        running, waiting, queued, used, ahead, size = np.array(rows, np.float64).T.copy()
+        answer = ask(
+            "migrate", now / SECOND, running, waiting, queued, used, self.capacity, ahead, self.speed, size
+        )
+        if answer is None:
+            return False
+        for source, target in _moves(answer, len(self.servers)):
+            moved = self.servers[source].withdraw() if source != target else None
+            if moved is not None:
+                self.servers[target].arrive(moved, now)
+        return True
+
+
+def _size(server: Server) -> int:
+    """Tokens of the request that a move takes; 0 if there is none."""
+    task = server.next_to_move()
+    return task.size if task is not None else 0
+
+
 def play(facts: Mapping[str, Any], ask: Callable[..., object]) -> list[Task]:
     """All requests of an instance, served."""
-    block, kinds = int(facts["block"]), facts["kinds"]
-    servers = [Server(kind, block) for kind in kinds]
-    capacity = np.array([kind.capacity for kind in kinds], np.float64)
-    fastest = min(kind.prompt_token for kind in kinds)
-    speed = np.array([fastest / kind.prompt_token for kind in kinds])
-    sent = np.zeros(len(servers))
-    tasks = []
-    for request in facts["requests"]:
-        for server in servers:
-            server.advance(request.arrival)
-        state = np.array(
-            [(s.hit(request), len(s.running), len(s.waiting), s.queued, s.used, s.ahead()) for s in servers],
-            np.float64,
-        ).T.copy()
-        hit, running, waiting, queued, used, ahead = state
-        root, stem = _names(request)
-        answer = ask(
-            request.arrival / SECOND, float(request.prompt), float(request.predicted), root, stem,
-            hit, running, waiting, queued, used, capacity, ahead, speed, sent.copy(),
-        )  # fmt: skip
-        chosen, moves = _decision(answer, len(servers))
-        for source, target in moves:
-            moved = servers[source].withdraw()
-            if moved is not None:
-                servers[target].arrive(moved, request.arrival)
+    block, requests = int(facts["block"]), facts["requests"]
+    fleet, tasks = Fleet(facts["kinds"], block), []
+    # no longer than requests arrive: a policy that moves one to and fro must not keep the simulator busy for ever
+    look = requests[0].arrival + MIGRATE_NS
+    migrates = True
+    for request in requests:
+        while migrates and look <= request.arrival:
+            if fleet.advance(look):
+                migrates = fleet.migrate(look, ask)
+                look += MIGRATE_NS
+            else:  # nothing happens before the next arrival
+                look += (request.arrival - look) // MIGRATE_NS * MIGRATE_NS + MIGRATE_NS
+        fleet.advance(request.arrival)
         task = Task(request, block)
         tasks.append(task)
-        sent[chosen] += 1
-        servers[chosen].arrive(task, request.arrival)
-    for server in servers:
-        server.advance(math.inf)
+        fleet.route(request, ask).arrive(task, request.arrival)
+    fleet.advance(math.inf)
     return tasks
 
 
@@ -357,35 +451,42 @@ def alone(facts: Mapping[str, Any]) -> tuple[npt.NDArray[np.float64], npt.NDArra
         tokens = request.prompt - min(found * block, request.prompt - 1)
         seen.update(request.blocks)
         ttft.append(min(kind.base + kind.prompt_token * tokens for kind in kinds) / SECOND)
-        # iteration j decodes with prompt + j tokens in memory, for j = 1 .. output - 1
-        more = request.output - 1
-        held = request.prompt + (more + 1) / 2
-        each = min(kind.base + kind.sequence + kind.context_token * held for kind in kinds) / SECOND
-        tpot.append(each if more else 0.0)
+        tpot.append(_least_decode(request, kinds) / SECOND / max(1, request.output - 1))
     return np.array(ttft), np.array(tpot)
 
 
-def _decision(answer: object, count: int) -> tuple[int, list[tuple[int, int]]]:
-    """The chosen instance, and moves of waiting requests as (from, to)."""
-    if type(answer) is int:
-        return _index(answer, count), []
+def _least_decode(request: Request, kinds: Collection[Kind]) -> int:
+    """ns of the tokens after the first, each on the kind that is quickest for it.
+
+    Token j + 1 is written with prompt + j tokens in memory, or when at least j + 1 tokens are computed anew.
+    """
+    j = np.arange(1, request.output)
+    each = [
+        np.minimum(kind.sequence + kind.context_token * (request.prompt + j), kind.prompt_token * (j + 1))
+        + kind.base
+        for kind in kinds
+    ]
+    return int(np.min(each, axis=0).sum())
+
+
+def _moves(answer: object, count: int) -> list[tuple[int, int]]:
+    """Moves as (from, to)."""
     if type(answer) not in (list, tuple):
-        raise Invalid(f"route returned {_shown(answer)}; it has to return an integer, or a list of integers")
+        raise Invalid(f"migrate returned {_shown(answer)}; it has to return a list of integers")
     numbers: Sequence[object] = answer  # type: ignore[assignment]
-    if len(numbers) % 2 != 1 or len(numbers) > 1 + 2 * MAX_MOVES:
+    if len(numbers) % 2 or len(numbers) > 2 * MAX_MOVES:
         raise Invalid(
-            f"route returned {len(numbers)} numbers; it has to return the instance, and then from and to of at "
-            f"most {MAX_MOVES} moves"
+            f"migrate returned {len(numbers)} numbers; they are from and to of at most {MAX_MOVES} moves"
         )
-    checked = [_index(each, count) for each in numbers]
-    return checked[0], list(zip(checked[1::2], checked[2::2], strict=True))
+    checked = [_index(each, count, "migrate named") for each in numbers]
+    return list(zip(checked[::2], checked[1::2], strict=True))
 
 
-def _index(answer: object, count: int) -> int:
+def _index(answer: object, count: int, what: str) -> int:
     # a bool is an int to Python, and -1 is an index: neither is an instance
     if type(answer) is int and 0 <= answer < count:
         return answer
-    raise Invalid(f"route chose {_shown(answer)}; an instance is an integer of 0..{count - 1}")
+    raise Invalid(f"{what} {_shown(answer)}; an instance is an integer of 0..{count - 1}")
 
 
 def _shown(answer: object) -> str:

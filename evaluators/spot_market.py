@@ -14,7 +14,7 @@ import math
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,8 @@ DEMAND = 3.06  # $ per hour on demand, and of spot, of the instances that the pu
 SPOT_PRICE = 0.9731
 PRICE_STEP_H = 6.5  # between changes of a spot price
 PRICE_STEP = 0.004  # of the price, up or down
+MOST_BYTES = 2**26  # of a recording
+MOST_STATES = 2**31  # that the optimum of a job may go through: some seconds
 _GENERIC = frozenset({"traces", "random_start"})  # folders of the public archives
 
 
@@ -87,10 +89,16 @@ def least_cost(facts: Mapping[str, Any]) -> float:
     tick, overhead and work, so that no state is rounded. `facts` are those of evaluators/spot.py.
 
     Raises:
-        ValueError: the job cannot be done by its deadline.
+        ValueError: the job cannot be done by its deadline, or its times have no common unit that is large enough.
     """
     unit = math.gcd(int(facts["tick_s"]), int(facts["overhead_s"]), int(facts["work_s"]))
     tick, overhead, work = (int(facts[key]) // unit for key in ("tick_s", "overhead_s", "work_s"))
+    states = int(facts["ticks"]) * (-(-overhead // tick) + 1) * len(facts["demand"]) * work
+    if states > MOST_STATES:
+        raise ValueError(
+            f"{facts['ticks']} ticks of {facts['tick_s']} s with work of {work} times {unit} s are too fine for the "
+            f"optimum; take longer ticks, such as 600 s"
+        )
     table = _Table(tick, overhead, work, len(facts["demand"]))
     available, price, demand = facts["available"], facts["price"], np.asarray(facts["demand"])
     idle = table.start()
@@ -185,14 +193,21 @@ def read_trace(text: str | bytes, name: str) -> Trace:
         tree = json.loads(text)
         gap_s, data = tree["metadata"]["gap_seconds"], tree["data"]
         price = tuple(float(each) for each in tree.get("prices", ()))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{name}: no spot trace ({type(error).__name__}: {error})") from None
-    if not isinstance(data, list) or not data or not {0, 1}.issuperset(data):
+    flags = data if isinstance(data, list) else []
+    if not flags or not all(type(each) in (int, float) and each in (0, 1) for each in flags):
         raise ValueError(f"{name}: data has to be a list of 0 (spot) and 1 (none), not empty")
-    if not isinstance(gap_s, int | float) or gap_s <= 0 or gap_s != int(gap_s):
-        raise ValueError(f"{name}: metadata.gap_seconds is {gap_s}; it has to be a whole number above 0")
+    if type(gap_s) not in (int, float) or not 0 < gap_s <= HOUR_S or gap_s != int(gap_s):
+        raise ValueError(
+            f"{name}: metadata.gap_seconds is {gap_s}; it has to be a whole number from 1 to {HOUR_S}"
+        )
     if price and len(price) != len(data):
         raise ValueError(f"{name}: {len(price)} prices for {len(data)} ticks")
+    if wrong := [each for each in price if not 0 <= each < math.inf]:
+        raise ValueError(
+            f"{name}: a price is {wrong[0]}; it has to be a number of dollars an hour, not below 0"
+        )
     return Trace(name, int(gap_s), np.array(data) == 0, price)
 
 
@@ -213,11 +228,20 @@ def _texts(path: Path) -> Iterable[tuple[str, bytes]]:
     if path.is_dir():
         for file in sorted(path.rglob("*.json")):
             if file.is_file():
-                yield file.relative_to(path).as_posix(), file.read_bytes()
+                yield (
+                    file.relative_to(path).as_posix(),
+                    _bounded(file.name, file.stat().st_size, file.read_bytes),
+                )
     elif path.suffix == ".json":
-        yield path.name, path.read_bytes()
+        yield path.name, _bounded(path.name, path.stat().st_size, path.read_bytes)
     else:
         yield from _members(path)
+
+
+def _bounded(name: str, size: int, read: Callable[[], bytes]) -> bytes:
+    if size > MOST_BYTES:
+        raise ValueError(f"{name}: {size} bytes; a recording has at most {MOST_BYTES}")
+    return read()
 
 
 def _members(path: Path) -> Iterable[tuple[str, bytes]]:
@@ -233,7 +257,7 @@ def _members(path: Path) -> Iterable[tuple[str, bytes]]:
                     archive.extractfile(member) if member.isfile() and member.name.endswith(".json") else None
                 )
                 if file is not None:
-                    yield member.name, file.read()
+                    yield member.name, _bounded(member.name, member.size, file.read)
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(
             f"{path.name}: neither a .json file nor a whole archive (.tar, .tar.gz) of them ({error})"

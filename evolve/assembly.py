@@ -83,6 +83,7 @@ def make_proposer(
                 founders,
                 the_settings.genetic,
                 spec.changing,
+                spec.entry.optional,
             )
         case "llm" | "replay" | "manual":
             known = json.loads(journal.meta(SKILLS_NOTE) or "[]") if journal else []

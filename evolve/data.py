@@ -12,6 +12,7 @@ from pathlib import Path
 from evolve.errors import ProblemError, UsageError
 
 _GZIP = b"\x1f\x8b"  # what its files begin with
+MOST_BYTES = 2**28  # of a text, unpacked: what a reader holds in memory several times over
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ def read(name: str | Path) -> Data:
     path = Path(name).resolve()
     if not path.exists():
         raise UsageError(f"--data {name}: no such file or folder")
+    if not path.is_file() and not path.is_dir():
+        raise UsageError(f"--data {name}: neither a file nor a folder")
     files = list(_files(path))
     if not files:
         raise UsageError(f"--data {name}: the folder holds no file")
@@ -49,11 +52,16 @@ def text(path: Path) -> str:
     """The text of a file of data, unpacked where gzip has compressed it; for the readers of problems.
 
     Raises:
-        ProblemError: naming the file, which is a folder, empty, broken, or no text.
+        ProblemError: naming the file, which is a folder, empty, broken, too large, or no text.
     """
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if content.startswith(_GZIP) else content
+        with path.open("rb") as opened:
+            packed = opened.read(len(_GZIP)) == _GZIP
+            opened.seek(0)
+            # bounded before it is read: a few bytes of gzip may stand for any amount of text
+            content = (gzip.GzipFile(fileobj=opened) if packed else opened).read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ProblemError(f"{path}: more than {MOST_BYTES >> 20} MB of text; cut it into parts")
         found = content.decode("utf-8-sig")
     except IsADirectoryError:
         raise ProblemError(f"{path}: a folder; name one file in it") from None

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -22,7 +22,7 @@ from evolve import dependencies, program
 from evolve.data import Data
 from evolve.errors import EvaluatorError, ProblemError, ProgramError, UsageError
 from evolve.records import SPLITS, Candidate, Instance, Split, Value
-from evolve.spec import HARNESS_ENTRY, HARNESS_FILE, SIZE, Entry, Spec, read_spec
+from evolve.spec import HARNESS_ENTRY, HARNESS_FILE, SIZE, SWITCHBOARD, Entry, Spec, read_spec
 
 COUNT = "count"  # count(split) of instances.py, if it is there: how many instances(split) gives
 FURTHER = "further"  # further() of instances.py: more instances like those of train, of seeds of their own
@@ -92,9 +92,13 @@ class Problem:
 
     def loaded(self, files: Mapping[str, str]) -> tuple[dict[str, str], str, str]:
         """What the jail loads for a program: its files, the one that is called, and the function in it."""
-        if self.spec.harness is None:
-            return dict(files), self.spec.program, self.spec.entry.function
-        return {**files, HARNESS_FILE: self.harness}, HARNESS_FILE, HARNESS_ENTRY
+        front, entry = self.harness, self.spec.entry
+        if entry.also:
+            module = self.spec.program.removesuffix(".py")
+            front = SWITCHBOARD.format(module=module, function=entry.function)
+        if not front:
+            return dict(files), self.spec.program, entry.function
+        return {**files, HARNESS_FILE: front}, HARNESS_FILE, HARNESS_ENTRY
 
     @property
     def _modules(self) -> list[Path]:
@@ -165,10 +169,14 @@ class Problem:
         return self._first_question(instance) if self.spec.entry.interactive else instance.arguments
 
     def _first_question(self, instance: Instance) -> Mapping[str, Value]:
-        def ask(*arguments: Value) -> NoReturn:
-            raise _Asked(arguments)
+        entry = self.spec.entry
 
-        names, where = self.spec.entry.parameters, f"{self.folder / self.spec.evaluator}: simulate"
+        def ask(*arguments: Value) -> None:
+            if entry.also and arguments[0] in entry.optional:
+                return
+            raise _Asked(arguments[1:] if entry.also else arguments)
+
+        names, where = entry.parameters, f"{self.folder / self.spec.evaluator}: simulate"
         try:
             self.evaluator.simulate(instance, ask)
         except _Asked as asked:

@@ -13,11 +13,32 @@ from evolve.settings import check_choices, check_keys
 
 HARNESS_FILE = "problem_harness.py"  # its name in the jail
 HARNESS_ENTRY = "decide"
+SWITCHBOARD = """
+import {module}
+from {module} import {function}
+
+
+def decide(name, *arguments):
+    function = getattr({module}, name, None)
+    return None if function is None else function(*arguments)
+"""  # stands in for a harness where a problem asks several functions
 SIZE = "size"  # the descriptor that every problem has
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
+
+
+class Also(_Strict, frozen=True):
+    """A function that a candidate may define beside its entry point, to be asked other questions."""
+
+    function: str
+    parameters: tuple[str, ...]
+    returns: str
+
+    @property
+    def signature(self) -> str:
+        return f"{self.function}({', '.join(self.parameters)}) -> {self.returns}"
 
 
 class Entry(_Strict, frozen=True, omit_defaults=True):
@@ -27,16 +48,24 @@ class Entry(_Strict, frozen=True, omit_defaults=True):
         the trusted side and calls `ask(*arguments)` whenever there is something to decide; what comes later
         is not in the candidate's memory. Each instance is played with a fresh process, whose globals live
         from its first question to its last.
+    also: of an interactive problem whose simulator has several kinds of questions: each then begins with the name of
+        the function that is asked, as `ask("route", now, prompt)`. One that the candidate does not define answers None.
     """
 
     function: str
     parameters: tuple[str, ...]
     returns: str
     interactive: bool = False
+    also: tuple[Also, ...] = ()
 
     @property
     def signature(self) -> str:
         return f"{self.function}({', '.join(self.parameters)}) -> {self.returns}"
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Names of the functions that a candidate may define."""
+        return tuple(each.function for each in self.also)
 
 
 class Objective(_Strict, frozen=True):
@@ -114,6 +143,9 @@ class Harness(_Strict, frozen=True):
 
 
 class Report(_Strict, frozen=True):
+    """What is shown. bound: what no answer beats, in a few words."""
+
+    bound: str = ""
     key_seeds: tuple[str, ...] = ()
     group_by: tuple[str, ...] = ()
 
@@ -200,6 +232,15 @@ def _check_spec(path: Path, spec: Spec) -> None:
         raise ProblemError(f"{path}: name '{spec.name}': letters, digits and _ only")
     if not spec.entry.function.isidentifier():
         raise ProblemError(f"{path}: entry.function '{spec.entry.function}' is no Python name")
+    for name in spec.entry.optional:
+        if not name.isidentifier() or name == spec.entry.function:
+            raise ProblemError(
+                f"{path}: entry.also.function '{name}' is no Python name, or the entry point's own"
+            )
+    if spec.entry.also and not spec.entry.interactive:
+        raise ProblemError(
+            f"{path}: entry.also: only a simulator asks several functions: set entry.interactive"
+        )
     if spec.limits.cpu_s <= 0 or spec.limits.load_s <= 0 or spec.limits.memory_mb < 16:
         raise ProblemError(f"{path}: limits: cpu_s and load_s have to be above 0 s, memory_mb at least 16")
     if not 0 < spec.limits.train_share <= 1:

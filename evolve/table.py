@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -348,8 +348,11 @@ def problem_facts(problem: Problem) -> dict[str, object]:
         "title": spec.title,
         "summary": spec.summary,
         "entry": spec.entry.signature,
+        "may_define": [each.signature for each in spec.entry.also],
         "objective": f"{spec.objective.direction} {spec.objective.name} ({spec.objective.unit})",
         "instances": {str(split): problem.count(split) for split in SPLITS},
+        "bound": spec.report.bound,
+        "needs": list(spec.needs),
         "takes_data": problem.takes_data,
         "seeds": list(problem.seeds),
         "evaluator": Path(spec.evaluator).name,
@@ -359,30 +362,27 @@ def problem_facts(problem: Problem) -> dict[str, object]:
     }
 
 
-def problem_table(facts: Sequence[dict[str, object]]) -> Table:
-    """The bundled problems for the terminal."""
+def problem_table(facts: Sequence[Mapping[str, object]]) -> Table:
+    """The bundled problems for the terminal: a block of lines each, which fits any width."""
     table = Table(header_style="bold", show_lines=True)
-    for column in (
-        "problem",
-        "what is asked",
-        "instances train / validation / holdout",
-        "seeds",
-        "evaluator",
-        "needs",
-    ):
-        table.add_column(column)
+    table.add_column("problem", no_wrap=True)
+    table.add_column("what it is")
     for fact in facts:
-        counts, seeds, needs = fact["instances"], fact["seeds"], fact["needs"]
-        assert isinstance(counts, dict)
-        assert isinstance(seeds, list)
-        assert isinstance(needs, list)
-        asked = f"{fact['summary']}\n{fact['entry']}\n{fact['objective']}"
-        table.add_row(
-            str(fact["name"]),
-            asked,
-            " / ".join(map(str, counts.values())),
-            str(len(seeds)),
-            str(fact["evaluator"]),
-            ", ".join(needs) or "nothing",
-        )
+        table.add_row(str(fact["name"]), Text("\n".join(_told(fact))))
     return table
+
+
+def _told(fact: Mapping[str, object]) -> Iterator[str]:
+    """The lines about one problem, from its facts."""
+    counts, seeds, needs, also = (fact[key] for key in ("instances", "seeds", "needs", "may_define"))
+    assert isinstance(counts, Mapping)
+    assert isinstance(seeds, list)
+    assert isinstance(needs, list)
+    assert isinstance(also, list)
+    sizes = ", ".join(f"{count} {split}" for split, count in counts.items())
+    yield str(fact["summary"])
+    yield f"entry: {fact['entry']}"
+    yield from (f"may also define: {signature}" for signature in also)
+    yield f"objective: {fact['objective']}; bound: {fact['bound'] or 'see its README'}"
+    yield f"instances: {sizes}{'; or --data PATH' if fact['takes_data'] else ''}"
+    yield f"{len(seeds)} seeds; evaluator: {fact['evaluator']}; needs: {', '.join(needs) or 'nothing'}"

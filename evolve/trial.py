@@ -317,11 +317,11 @@ class Episodes:
         return None
 
     def _play(self, index: int) -> Verdict | None:
-        trial, spec = self._trial, self._trial.scoring.problem.spec
+        trial, problem = self._trial, self._trial.scoring.problem
         limit, heard = trial.scale.cpu_s[index], trial.listener()
         with (
-            self._jail.session(trial.candidate.files, spec.program, spec.entry.function) as session,
-            Dialogue(session, limit, spec.limits.answer_bytes, self._stop, heard) as dialogue,
+            self._jail.session(*problem.loaded(trial.candidate.files)) as session,
+            Dialogue(session, limit, problem.spec.limits.answer_bytes, self._stop, heard) as dialogue,
         ):
             objective = self._simulate(trial.scale.instances[index], dialogue)
             self._used(dialogue)

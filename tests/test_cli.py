@@ -131,8 +131,13 @@ def test_problems_lists_the_bundled_ones() -> None:
     facts = json.loads(call("problems", "--json").stdout)
     smtt = next(fact for fact in facts["problems"] if fact["name"] == "smtt")
     assert smtt["entry"].startswith("sequence(p, d)")
+    assert all(fact["bound"] for fact in facts["problems"])
+    told = call("problems").stdout
+    assert "; bound: " in told
+    assert "needs: nothing" in told
+    assert any(fact["may_define"] for fact in facts["problems"])
+    assert "may also define: " in told
     assert smtt["needs"] == []
-    assert "smtt" in call("problems").stdout
 
 
 def test_new_writes_a_folder_that_runs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from click.testing import CliRunner, Result
 from evolve import data, problem
 from evolve.cli import main
 from evolve.errors import EvaluatorError, ProblemError, UsageError
-from evolve.records import Split
+from evolve.records import SPLITS, Split
 
 LOADER = '''
 
@@ -156,9 +157,75 @@ def test_a_file_without_text_is_named(tmp_path: Path, content: bytes, message: s
         data.text(tmp_path / "file")
 
 
+def test_a_text_that_is_too_large_is_refused_packed_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few bytes of gzip may stand for any amount of text."""
+    monkeypatch.setattr(data, "MOST_BYTES", 2**20)
+    for content in (b"a" * (2**20 + 1), gzip.compress(b"a" * 2**26)):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(ProblemError, match="file: more than 1 MB of text; cut it into parts"):
+            data.text(tmp_path / "file")
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_named() -> None:
+    with pytest.raises(UsageError, match="--data /dev/null: neither a file nor a folder"):
+        data.read("/dev/null")
+
+
 def test_a_text_is_read_packed_or_not(tmp_path: Path) -> None:
     for content in ("a,b\n1,ä\n".encode(), gzip.compress("a,b\n1,ä\n".encode())):
         (tmp_path / "file").write_bytes(content)
         assert data.text(tmp_path / "file") == "a,b\n1,ä\n"
     with pytest.raises(ProblemError, match="a folder; name one file in it"):
         data.text(tmp_path)
+
+
+# every bundled problem that takes data
+
+READERS = [name for name in problem.bundled_problems() if problem.load(name).takes_data]
+OTHERS = {  # by file name: what none of them reads
+    "empty.json": b"",
+    "garbage.json": bytes(range(256)) * 40,
+    "truncated.json": b'{"load_history": [[[1, 2], [3',
+    "deep.json": b"[" * 100_000,
+    "null.json": b"null",
+    "list.json": b"[1, 2, 3]",
+    "strange.json": b'{"a": {"b": [null, "c", {"d": -1e400}]}}',
+    "page.html": b"<html><body>404 Not Found</body></html>",
+    "truncated.json.gz": gzip.compress(b'{"a": {"b": "r-1 w-1"}}' * 50)[:40],
+    "truncated.tar.gz": gzip.compress(b"a.json" + bytes(2000))[:30],
+    "wrong.csv": b"time,price\n1,2\n",
+    "wrong.jsonl": b'{"timestamp": -1e999, "input_length": 3}\n',
+    "other.parquet": b"PAR1" + bytes(100),
+}
+
+
+def test_the_families_problems_take_data() -> None:
+    assert len(READERS) >= 6
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("file", OTHERS)
+def test_a_file_that_is_none_of_a_problems_is_the_users_mistake_and_named(
+    name: str, file: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_bytes(OTHERS[file])
+    loaded = problem.load(name, tmp_path / file)
+    for split in SPLITS:
+        with pytest.raises(ProblemError, match=re.escape(str(tmp_path / file.split(".")[0]))):
+            loaded.split(split)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_exploit_constant_score_when_a_data_file_is_missing(name: str, tmp_path: Path) -> None:
+    """Where there are no data, there is no score at all: neither of a missing file nor of a folder without one."""
+    seed = next(iter(problem.load(name).seeds))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "readme.txt").write_text("moved elsewhere")
+    for path in (tmp_path / "gone.json", tmp_path / "notes"):
+        program = problem.bundled_root() / "seeds" / name / f"{seed}.py"
+        result = call("evaluate", name, program, "--data", path, "--set", "jail.minimum=rlimits", "--json")
+        assert result.exit_code == 2, result.output
+        assert str(path) in result.output
+        assert "score" not in result.stdout

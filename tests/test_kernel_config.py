@@ -237,6 +237,25 @@ def rows_of(us: Any, count: int = 3) -> list[dict[str, Any]]:
         ({"rows": rows_of(["a", 1.0, 1.0])}, r"no table of measure\.py"),
         ({"rows": rows_of([1.0] * 3, 2)}, "2 shapes; three splits need at least 3"),
         ({"device": {"name": "x"}}, r"no table of measure\.py"),
+        (
+            {"device": {**vars(GENERATOR.DEVICES["H200"]), "sms": 0}},
+            "sms of device is 0; it has to be a number above 0",
+        ),
+        ({"device": {**vars(GENERATOR.DEVICES["H200"]), "tbs": "1"}}, "tbs of device is '1'"),
+        ({"device": {**vars(GENERATOR.DEVICES["H200"]), "tbs": math.nan}}, "tbs of device is nan"),
+        (
+            {"rows": [{"shape": ["a", 1, 1], "us": [1.0] * 3}] * 3},
+            "m of a shape is 'a'; it has to be a whole number",
+        ),
+        ({"rows": [{"shape": [1, 1, -5], "us": [1.0] * 3}] * 3}, "k of a shape is -5"),
+        ({"rows": [{"shape": [1, 1, 2**70], "us": [1.0] * 3}] * 3}, "k of a shape is 1180591620717411303424"),
+        ({"rows": 7}, r"no table of measure\.py"),
+        ({"configurations": [dict.fromkeys(GENERATOR.PARTS, 0.5)] * 3}, "block_m of a configuration is 0.5"),
+        (
+            {"configurations": [dict.fromkeys(GENERATOR.PARTS, 2**70)] * 3},
+            "block_m of a configuration is 118",
+        ),
+        ({"configurations": []}, "there is no configuration to choose"),
         ({"configurations": [{"block_m": 1}]}, r"no table of measure\.py"),
     ],
 )

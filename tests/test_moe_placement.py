@@ -393,6 +393,7 @@ def test_a_constant_score_when_a_data_file_is_broken_is_an_error_instead(
         ({"groups": 4}, "the 6 experts have to be a multiple of groups"),
         ({"gpus": 0}, "gpus is 0; it has to be a whole number from 1"),
         ({"gpus": True}, "gpus is True"),
+        ({"slots": 10**12}, "slots is 1000000000000; it has to be a whole number from 1 to 65536"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(tmp_path: Path, sizes: dict[str, Any], why: str) -> None:

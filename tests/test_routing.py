@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Plain:
         return {block for task in self.running for block in task["blocks"]}
 
     def used(self) -> int:
+        """A prompt that is being computed has room for its token; one that is being copied brings its tokens."""
         computed = sum(task["prompt"] - BLOCK * len(task["blocks"]) + task["done"] for task in self.running)
         return BLOCK * len(self.pinned()) + computed + (self.doing == "prefill")
 
@@ -78,12 +80,13 @@ class Plain:
             tokens = task["prompt"] + task["done"] - self.hit(task)
             before = self.used()
             self.running.append(task)
-            self.doing = "prefill"
+            self.doing = "copy" if task["carried"] else "prefill"
             if self.used() + len(self.running) <= self.kind.capacity:
                 self.waiting.pop(0)
                 self.cached = [block for block in self.cached if block not in task["blocks"]]
                 self.evict(0)
-                self.end = self.clock + self.kind.base + self.kind.prompt_token * tokens
+                each = self.kind.copy_token if task["carried"] else self.kind.prompt_token
+                self.end = self.clock + self.kind.base + each * tokens
                 return
             self.running.pop()
             self.doing = None
@@ -101,6 +104,8 @@ class Plain:
     def advance(self, now: float) -> None:
         while self.doing and self.end <= now:
             served = [self.running[-1]] if self.doing == "prefill" else list(self.running)
+            if self.doing == "copy":
+                served, self.running[-1]["carried"] = [], False
             self.clock, self.doing = self.end, None
             for task in served:
                 task["done"] += 1
@@ -112,30 +117,72 @@ class Plain:
             self.begin()
 
     def arrive(self, task: dict[str, Any], now: int) -> None:
-        self.waiting.append(task)
+        self.waiting.insert(0 if task["carried"] else len(self.waiting), task)
         if self.doing is None:
             self.clock = now
             self.begin()
 
+    def movable(self) -> dict[str, Any] | None:
+        busy = self.doing in ("prefill", "copy")
+        free = self.running[: len(self.running) - busy]
+        smallest = min((task["prompt"] + task["done"] for task in free), default=None)
+        fitting = [task for task in free if task["prompt"] + task["done"] == smallest]
+        return ([*fitting, *self.waiting] or [None])[-1]
 
-def plainly(facts: dict[str, Any], decide: Policy) -> tuple[list[dict[str, Any]], list[Any]]:
-    """The plain simulator: the tasks served, and what the policy was told of the servers each time."""
+    def leave(self) -> dict[str, Any] | None:
+        """What goes on keeps its end: nothing else has to be done for a request that ran."""
+        task = self.movable()
+        if task is not None and task in self.waiting:
+            self.waiting.remove(task)
+        elif task is not None:
+            self.release(task)
+            task["carried"] = True
+        return task
+
+
+def plainly(
+    facts: dict[str, Any], decide: Policy, every: int = 10**8
+) -> tuple[list[dict[str, Any]], list[Any]]:
+    """The plain simulator: the tasks served, and what the policy was told of the servers each time.
+
+    decide: with "route" or "migrate", and what is told of the servers. every: ns between two questions to "migrate".
+    """
     servers = [Plain(kind) for kind in facts["kinds"]]
-    tasks, told = [], []
+    tasks: list[dict[str, Any]] = []
+    told: list[Any] = []
+
+    def migrate(now: int) -> None:
+        for server in servers:
+            server.advance(now)
+        if all(server.doing is None for server in servers):
+            return
+        sizes = [task["prompt"] + task["done"] if (task := server.movable()) else 0 for server in servers]
+        nobody = {"blocks": (), "prompt": 1}
+        told.append([(*server.state(nobody)[1:], size) for server, size in zip(servers, sizes, strict=True)])
+        moves = decide("migrate", told[-1])
+        for source, target in zip(moves[::2], moves[1::2], strict=True):
+            if source != target and (task := servers[source].leave()) is not None:
+                servers[target].arrive(task, now)
+
+    look = facts["requests"][0].arrival
     for request in facts["requests"]:
+        while look + every <= request.arrival:
+            look += every
+            migrate(look)
         for server in servers:
             server.advance(request.arrival)
-        task = {**vars(request), "done": 0}
+        task = {**vars(request), "done": 0, "carried": False}
         told.append([server.state(task) for server in servers])
-        chosen, *moves = decide(told[-1])
-        for source, target in zip(moves[::2], moves[1::2], strict=True):
-            if servers[source].waiting:
-                servers[target].arrive(servers[source].waiting.pop(), request.arrival)
         tasks.append(task)
-        servers[chosen].arrive(task, request.arrival)
+        servers[decide("route", told[-1])].arrive(task, request.arrival)
     for server in servers:
         server.advance(math.inf)
     return tasks, told
+
+
+def policy(scope: dict[str, Any]) -> Policy:
+    """What the jail makes of a program: the function that is asked, or None."""
+    return lambda name, *state: scope[name](*state) if name in scope else None
 
 
 def request_of(draw: Any, number: int, arrival: int) -> Any:
@@ -160,6 +207,7 @@ def services(draw: Any) -> dict[str, Any]:
         prompt_token=st.integers(1, 3),
         sequence=st.integers(0, 3),
         context_token=st.integers(0, 2),
+        copy_token=st.integers(0, 2),
         capacity=st.integers(38, 70),
         batch=st.integers(1, 5),
     )
@@ -171,22 +219,41 @@ def services(draw: Any) -> dict[str, Any]:
     return {"requests": requests, "block": BLOCK, "kinds": kinds, "ttft_s": 4e-8, "tpot_s": 2e-8}
 
 
+@contextmanager
+def often(every: int) -> Iterator[None]:
+    """Nanoseconds between two questions to `migrate`, in step with services whose iterations take some ten."""
+    before, SIMULATOR.MIGRATE_NS = SIMULATOR.MIGRATE_NS, every
+    try:
+        yield
+    finally:
+        SIMULATOR.MIGRATE_NS = before
+
+
+def told_of(state: tuple[Any, ...]) -> list[list[float]]:
+    """Of what a policy is told, what the plain simulator tells, a list for each server."""
+    name, *rest = state
+    arrays = [*rest[5:10], rest[11]] if name == "route" else [*rest[1:5], rest[6], rest[8]]
+    return np.stack(arrays).T.tolist()
+
+
 @settings(deadline=None, max_examples=700)
-@given(services(), st.randoms(use_true_random=False))
-def test_the_simulator_serves_as_a_plain_one_does(facts: dict[str, Any], rng: Any) -> None:
+@given(services(), st.integers(3, 40), st.randoms(use_true_random=False))
+def test_the_simulator_serves_as_a_plain_one_does(facts: dict[str, Any], every: int, rng: Any) -> None:
+    """With moves of all sorts: of what waits, of what runs, to full instances and back."""
     count = len(facts["kinds"])
-    decisions = [
-        [rng.randrange(count) for _ in range(1 + 2 * rng.choice((0, 0, 1, 2)))] for _ in facts["requests"]
-    ]
     told: list[Any] = []
+    given: list[Any] = []
 
-    def ask(*state: Any) -> list[int]:
-        told.append(np.stack([*state[5:10], state[11]]).T.tolist())
-        return decisions[len(told) - 1]
+    def ask(*state: Any) -> Any:
+        told.append(told_of(state))
+        moves = [rng.randrange(count) for _ in range(2 * rng.choice((0, 0, 1, 2, 4)))]
+        given.append(rng.randrange(count) if state[0] == "route" else moves)
+        return given[-1]
 
-    tasks = SIMULATOR.play(facts, ask)
-    answers = iter(decisions)
-    expected, expected_told = plainly(facts, lambda _: next(answers))
+    with often(every):
+        tasks = SIMULATOR.play(facts, ask)
+    answers = iter(given)
+    expected, expected_told = plainly(facts, lambda *_: next(answers), every)
     assert [(task.first, task.end) for task in tasks] == [(task["first"], task["end"]) for task in expected]
     assert told == [[list(map(float, server)) for server in servers] for servers in expected_told]
     # tokens in are tokens out, time does not go back, and nothing is quicker than alone
@@ -199,37 +266,55 @@ def test_the_simulator_serves_as_a_plain_one_does(facts: dict[str, Any], rng: An
     assert SIMULATOR.loss(facts, ttft, tpot) >= SIMULATOR.loss(facts, best_ttft, best_tpot) - 1e-9
 
 
+def check_books(server: Any) -> None:
+    """Memory is not over capacity, and all that is counted on the way is what counting anew gives."""
+    held = server.used + BLOCK * len(server.cached)
+    assert held + (len(server.running) if server.doing == "decode" else 0) <= server.kind.capacity
+    assert server.context == sum(each.size for each in server.running) + (server.doing == "prefill")
+    assert server.queued == sum(each.size for each in server.waiting)
+    assert not set(server.cached) & set(server.pinned)
+    assert set(server.pinned) == {block for each in server.running for block in each.request.blocks}
+
+
 @settings(deadline=None, max_examples=200)
 @given(services(), st.randoms(use_true_random=False))
 def test_memory_is_never_over_capacity_and_every_token_is_counted(facts: dict[str, Any], rng: Any) -> None:
-    server = SIMULATOR.Server(facts["kinds"][0], BLOCK)
+    """On two servers between which requests are moved all the time."""
+    servers = [SIMULATOR.Server(facts["kinds"][0], BLOCK), SIMULATOR.Server(facts["kinds"][-1], BLOCK)]
     tasks = [SIMULATOR.Task(request, BLOCK) for request in facts["requests"]]
+    past, written, now = [0, 0], [0] * len(tasks), 0
     for task in tasks:
-        for time in sorted(rng.randint(0, task.request.arrival) for _ in range(3)):
-            server.advance(max(time, server.clock))
-        server.advance(task.request.arrival)
-        server.arrive(task, task.request.arrival)
-        held = server.used + BLOCK * len(server.cached)
-        assert held + (len(server.running) if server.doing == "decode" else 0) <= server.kind.capacity
-        assert server.context == sum(each.request.prompt + each.done for each in server.running) + (
-            server.doing == "prefill"
-        )
-        assert server.queued == sum(each.request.prompt + each.done for each in server.waiting)
-        assert not set(server.cached) & set(server.pinned)
-    server.advance(math.inf)
-    assert (server.own, server.context, server.queued, server.pinned) == (0, 0, 0, {})
+        for time in [*sorted(rng.randint(now, task.request.arrival) for _ in range(3)), task.request.arrival]:
+            for server in servers:
+                server.advance(time)
+            one, other = servers if rng.random() < 0.5 else servers[::-1]
+            if time != task.request.arrival and (moved := one.withdraw()) is not None:
+                other.arrive(moved, time)
+            for place, server in enumerate(servers):
+                check_books(server)
+                assert past[place] <= server.clock <= time
+            past = [server.clock for server in servers]
+            assert all(before <= each.done for before, each in zip(written, tasks, strict=True))
+            written = [each.done for each in tasks]
+        now = task.request.arrival
+        servers[rng.randrange(2)].arrive(task, now)
+    for server in servers:
+        server.advance(math.inf)
+        assert (server.own, server.context, server.queued, server.extra, server.pinned) == (0, 0, 0, 0, {})
     assert [task.done for task in tasks] == [task.request.output for task in tasks]
 
 
 def service(requests: list[Any], count: int = 1, **changes: int) -> dict[str, Any]:
-    values = {"base": 10, "prompt_token": 2, "sequence": 1, "context_token": 0, "capacity": 1000, "batch": 8}
-    kind = SIMULATOR.Kind(**{**values, **changes})
+    values = {"base": 10, "prompt_token": 2, "sequence": 1, "context_token": 0, "copy_token": 1, "batch": 8}
+    kind = SIMULATOR.Kind(**{**values, "capacity": 1000, **changes})
     return {"requests": requests, "block": BLOCK, "kinds": [kind] * count, "ttft_s": 1e-6, "tpot_s": 1e-6}
 
 
 def served(facts: dict[str, Any], *answers: Any) -> list[tuple[int, int]]:
+    """Times of the first and last tokens; a list of answers are moves, None is a policy that never moves."""
     left = iter(answers)
-    return [(task.first, task.end) for task in SIMULATOR.play(facts, lambda *_: next(left))]
+    with often(50):
+        return [(task.first, task.end) for task in SIMULATOR.play(facts, lambda *_: next(left))]
 
 
 def test_two_requests_worked_by_hand() -> None:
@@ -251,13 +336,63 @@ def test_a_request_that_does_not_fit_any_more_is_computed_again() -> None:
     assert served(service(requests, capacity=20), 0, 0) == [(26, 84), (50, 84 + 10 + 2 * 9)]
 
 
-def test_what_waits_can_be_moved_and_what_runs_cannot() -> None:
-    requests = [
-        SIMULATOR.Request(0, 5, 1, 1, ()),
-        SIMULATOR.Request(1, 5, 1, 1, ()),
-        SIMULATOR.Request(2, 5, 1, 1, ()),
-    ]
-    assert served(service(requests, 2), 0, 0, [1, 0, 1, 0, 1]) == [(20, 20), (22, 22), (42, 42)]
+def test_a_request_that_waits_is_moved_worked_by_hand() -> None:
+    """Three prompts of 10 + 2 * 20 ns in a row; at 50 the last one waits, and goes to the other instance."""
+    requests = [SIMULATOR.Request(at, 20, 1, 1, ()) for at in (0, 1, 2, 90)]
+    assert served(service(requests, 2), 0, 0, 0, [], 1) == [(50, 50), (100, 100), (150, 150), (140, 140)]
+    assert served(service(requests, 2), 0, 0, 0, [0, 1], 1) == [(50, 50), (100, 100), (100, 100), (150, 150)]
+
+
+def test_a_request_that_runs_takes_its_tokens_along_worked_by_hand() -> None:
+    """Its prompt is there at 10 + 2 * 10 = 30, tokens 2 and 3 at 41 and 52, but at 50 it leaves: token 3 is lost.
+
+    12 tokens are copied in 10 + 12 ns, up to 72, and tokens 3 to 5 follow at 83, 94 and 105. The other instance ends
+    the iteration that was under way at 52, so that what comes there at 51 has its prompt computed from 52 to 66.
+    """
+    requests = [SIMULATOR.Request(0, 10, 5, 5, ()), SIMULATOR.Request(51, 2, 1, 1, ())]
+    assert served(service(requests, 2), 0, [0, 1], 0) == [(30, 105), (66, 66)]
+    assert served(service(requests, 2), 0, [], 0) == [(30, 88), (66, 66)]
+
+
+def test_a_move_takes_what_waits_last_then_the_fewest_tokens_and_nothing_that_is_being_computed() -> None:
+    seen: list[float] = []
+
+    def ask(name: str, *state: Any) -> Any:
+        if name == "migrate":
+            seen.append(state[8].tolist())
+        return 0 if name == "route" else []
+
+    sizes = [(0, 3, 40), (0, 2, 40), (0, 30, 9), (170, 4, 1)]
+    requests = [SIMULATOR.Request(at, prompt, output, 1, ()) for at, prompt, output in sizes]
+    with often(25):
+        SIMULATOR.play(service(requests, 2), ask)
+    # prompts are computed up to 16, 30 and 100; then each iteration takes 13 ns and writes a token of all three
+    assert seen == [[waits, 0] for waits in (30, 2 + 1, 2 + 1, 2 + 1, 2 + 1 + 1, 2 + 1 + 3)]
+
+
+def test_a_policy_without_moves_is_asked_once_and_one_with_moves_while_requests_come() -> None:
+    requests = [SIMULATOR.Request(at, 5, 30, 1, ()) for at in (0, 10_000, 10_200)]
+    for answer, expected in ((None, 1), ([], 6 + 4)):  # from 339 to 10,000 nothing is under way
+        asked: list[str] = []
+        with often(50):
+            SIMULATOR.play(
+                service(requests, 2),
+                lambda name, *_, asked=asked, answer=answer: (
+                    asked.append(name) or (0 if name == "route" else answer)
+                ),
+            )
+        assert asked.count("route") == 3
+        assert asked.count("migrate") == expected
+
+
+def test_moving_to_and_fro_ends() -> None:
+    """A policy that never lets a request run: the simulator goes on without it when no more requests come."""
+    requests = [SIMULATOR.Request(at, 5, 30, 1, ()) for at in (0, 2000)]
+    facts = service(requests, 2)
+    turn = iter(range(10**6))
+    with often(5):
+        tasks = SIMULATOR.play(facts, lambda name, *_: 0 if name == "route" else [next(turn) % 2, 1, 1, 0])
+    assert [task.done for task in tasks] == [30, 30]
 
 
 @settings(deadline=None, max_examples=150)
@@ -273,8 +408,14 @@ def test_what_the_policy_is_told_does_not_depend_on_the_future(
 
     def told(facts: dict[str, Any]) -> tuple[list[str], list[Any]]:
         seen: list[str] = []
-        tasks = SIMULATOR.play(facts, lambda *state: seen.append(repr(state)) or decisions[len(seen) - 1])
-        return seen, tasks
+        routed = iter(decisions)
+
+        def ask(name: str, *state: Any) -> Any:
+            seen.append(repr((name, *state)))
+            return next(routed) if name == "route" else [len(seen) % count, len(seen) // 2 % count]
+
+        with often(11):
+            return seen, SIMULATOR.play(facts, ask)
 
     seen, tasks = told(facts)
     changed = [
@@ -284,20 +425,30 @@ def test_what_the_policy_is_told_does_not_depend_on_the_future(
         for each, task in zip(requests[: number + 1], tasks, strict=False)
     ]
     again, _ = told({**facts, "requests": changed})
-    assert again == seen[: number + 1]
+    assert again == seen[: len(again)]
+    assert [each.startswith("('route'") for each in again].count(True) == number + 1
 
 
 @settings(deadline=None, max_examples=40)
 @given(services(), st.integers(0, 10**6))
 def test_the_strongest_search_finds_nothing_below_the_bound(facts: dict[str, Any], seed: int) -> None:
-    """Descent over all assignments, which knows the future and every length."""
+    """Descent over all assignments and moves, which knows the future and every length."""
     rng = np.random.default_rng(seed)
-    count = len(facts["kinds"])
-    present = rng.integers(count, size=len(facts["requests"])).tolist()
+    count, requests = len(facts["kinds"]), len(facts["requests"])
+    present = rng.integers(
+        count, size=requests + 60
+    ).tolist()  # places, then from and to of one move each time
 
-    def worth(places: list[int]) -> float:
-        left = iter(places)
-        return SIMULATOR.simulate(Instance("one", {}, 0.0, {}, facts), lambda *_: next(left))
+    def worth(genes: list[int]) -> float:
+        places, moves = iter(genes[:requests]), iter(genes[requests:])
+
+        def ask(name: str, *_: Any) -> Any:
+            if name == "route":
+                return next(places)
+            return [one, next(moves)] if (one := next(moves, None)) is not None else None
+
+        with often(20):
+            return SIMULATOR.simulate(Instance("one", {}, 0.0, {}, facts), ask)
 
     value = worth(present)
     for _ in range(60):
@@ -315,18 +466,44 @@ def test_the_strongest_search_finds_nothing_below_the_bound(facts: dict[str, Any
 
 @pytest.mark.parametrize(
     "answer",
-    [None, -1, 4, True, 1.0, "1", {}, [], [0, 1], [0, 1, 4], [0, 1, True], [0] * 11, np.array(1), 2**63],
+    [None, -1, 4, True, 1.0, "1", {}, [], [0], [0, 1, 2], np.array(1), 2**63],
     ids=lambda answer: repr(answer),
 )
 def test_what_is_no_instance_is_refused(answer: object) -> None:
-    with pytest.raises(SIMULATOR.Invalid):
+    with pytest.raises(SIMULATOR.Invalid, match="route chose"):
         SIMULATOR.simulate(ROUTING.split(Split.TRAIN)[0], lambda *_: answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        0,
+        True,
+        "01",
+        {},
+        [0],
+        [0, 1, 2],
+        [0, 4],
+        [-1, 0],
+        [0, True],
+        [0, 1.0],
+        [0, None],
+        [[0, 1]],
+        [0] * 10,
+        np.zeros(2, int),
+    ],
+    ids=lambda answer: repr(answer),
+)
+def test_what_is_no_move_is_refused(answer: object) -> None:
+    with pytest.raises(SIMULATOR.Invalid, match="migrate"):
+        SIMULATOR.simulate(ROUTING.split(Split.TRAIN)[0], lambda name, *_: 0 if name == "route" else answer)
 
 
 STATE = (
     "now, prompt, predicted, root, stem, hit, running, waiting, queued, used, capacity, ahead, speed, sent"
 )
 HEAD = f"def route({STATE}):\n"
+MIGRATE = "def migrate(now, running, waiting, queued, used, capacity, ahead, speed, size):\n"
 CHEATS = {
     "reports less load than there is": (
         "    used[:] = 0; queued[:] = 0; sent[:] = 0; capacity[:] = 1e9\n    return 0\n",
@@ -335,7 +512,13 @@ CHEATS = {
     "sends requests to an instance that does not exist": ("    return len(sent)\n", Status.INVALID),
     "drops the requests that it does not like": ("    return 0 if prompt < 500 else None\n", Status.INVALID),
     "drops failing cases": ("    return 0 if sum(sent) < 200 else 1 / 0\n", Status.CRASHED),
-    "moves requests out of the service": ("    return [0, 0, -1]\n", Status.INVALID),
+    "moves requests out of the service": (f"    return 0\n{MIGRATE}    return [0, -1]\n", Status.INVALID),
+    "moves more than there is": (f"    return 0\n{MIGRATE}    return [0, 1] * 99\n", Status.INVALID),
+    "answers with moves when it has to choose": ("    return [0, 0, 1]\n", Status.INVALID),
+    "says that nothing runs while it moves": (
+        f"    return 0\n{MIGRATE}    running[:] = 0; size[:] = 0; used[:] = 0\n    return [0, 0]\n",
+        None,
+    ),
 }
 
 
@@ -350,7 +533,9 @@ def test_a_cheat_of_the_public_suites_gains_nothing(evaluator: Evaluator, name: 
     body, status = CHEATS[name]
     found = evaluator.evaluate(make_candidate({"program.py": HEAD + body}), Split.TRAIN)
     if status is None:  # its arrays are copies: everything goes to instance 0, and costs what that costs
-        expected = [SIMULATOR.simulate(each, lambda *_: 0) for each in ROUTING.split(Split.TRAIN)]
+        expected = [
+            SIMULATOR.simulate(each, policy({"route": lambda *_: 0})) for each in ROUTING.split(Split.TRAIN)
+        ]
         assert list(found.objectives) == expected
     else:
         assert found.status is status, found.feedback
@@ -367,7 +552,7 @@ def test_a_seed_scores_in_the_jail_what_it_scores_outside(evaluator: Evaluator, 
         scope: dict[str, Any] = {}
         exec(ROUTING.seeds[name].files["program.py"], scope)
         assert list(found.objectives) == [
-            SIMULATOR.simulate(each, scope["route"]) for each in ROUTING.split(Split.TRAIN)
+            SIMULATOR.simulate(each, policy(scope)) for each in ROUTING.split(Split.TRAIN)
         ]
 
 
@@ -446,6 +631,9 @@ def test_a_trace_of_azure_is_read(tmp_path: Path) -> None:
     ]
 
 
+MOONCAKE = '{"timestamp": 27, "input_length": 1100, "output_length": 3, "hash_ids": [0, 1]}\n'
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -455,6 +643,19 @@ def test_a_trace_of_azure_is_read(tmp_path: Path) -> None:
             "line 1: there is no key 'input_length'; a line is a JSON object",
         ),
         ("trace.jsonl", "nonsense\n", "line 1: JSONDecodeError"),
+        ("trace.jsonl", "[" * 100_000, "line 1: RecursionError"),
+        ("trace.jsonl", "7\n", "line 1: TypeError"),
+        ("trace.jsonl", MOONCAKE.replace("27", "Infinity"), "line 1: OverflowError"),
+        ("trace.jsonl", MOONCAKE.replace("1100", "NaN"), "line 1: ValueError"),
+        ("trace.jsonl", MOONCAKE.replace("1100", "-1"), "line 1: -1 prompt tokens"),
+        ("trace.jsonl", MOONCAKE.replace("[0, 1]", "7"), "line 1: TypeError"),
+        ("trace.jsonl", MOONCAKE.replace("3,", f"{10**12},") * 1200, "room is for 400000"),
+        (
+            "trace.csv",
+            f"TIMESTAMP,ContextTokens,GeneratedTokens\n{'x' * 200_000},1,1\n",
+            "trace.csv: no CSV: field",
+        ),
+        ("trace.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16\n", "line 2: TypeError"),
         ("trace.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16,x,1\n", "line 2: ValueError"),
         ("trace.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16,0,1\n", "line 2: 0 prompt tokens"),
         ("trace.txt", "x", "neither a .jsonl(.gz) of Mooncake nor a .csv(.gz) of Azure"),
@@ -480,7 +681,7 @@ def test_a_public_trace_makes_instances_of_three_splits(name: str) -> None:
     first = [next(iter(GENERATOR["from_data"](split, path))) for split in ("train", "validation", "holdout")]
     assert [len(each.facts["requests"]) for each in first] == [400, 400, 400]
     assert len({each.name for each in first}) == 3
-    loss = SIMULATOR.simulate(first[0], lambda *state: int(np.argmin(state[13])))
+    loss = SIMULATOR.simulate(first[0], policy({"route": lambda *state: int(np.argmin(state[13]))}))
     assert loss >= first[0].bound
 
 

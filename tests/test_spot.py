@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolve import problem
+from evolve.errors import ProblemError
 from evolve.evaluate import Evaluator
 from evolve.program import make_candidate
 from evolve.records import SPLITS, Instance, Split, Status
@@ -423,7 +424,21 @@ def test_a_trace_of_the_public_format_is_read(tmp_path: Path) -> None:
     [
         ({"data": []}, "data has to be a list"),
         ({"data": [0, 2]}, "data has to be a list"),
+        ({"data": [0, [1]]}, "data has to be a list"),
+        ({"data": [0, True]}, "data has to be a list"),
+        ({"data": {"0": 1}}, "data has to be a list"),
         ({"metadata": {"gap_seconds": 0}}, "gap_seconds is 0"),
+        (
+            {"metadata": {"gap_seconds": 10**7}},
+            "gap_seconds is 10000000; it has to be a whole number from 1 to 3600",
+        ),
+        ({"metadata": {"gap_seconds": math.inf}}, "gap_seconds is inf"),
+        ({"metadata": {"gap_seconds": math.nan}}, "gap_seconds is nan"),
+        ({"metadata": {"gap_seconds": "600"}}, "gap_seconds is 600"),
+        ({"metadata": 7}, "no spot trace"),
+        ({"prices": [1.0, 1.0, math.nan, 1.0]}, "a price is nan"),
+        ({"prices": [1.0, -1.0, 1.0, 1.0]}, "a price is -1.0"),
+        ({"prices": 7}, "no spot trace"),
         ({"metadata": {}}, "no spot trace"),
         ({"prices": [1.0]}, "1 prices for 4 ticks"),
     ],
@@ -431,6 +446,53 @@ def test_a_trace_of_the_public_format_is_read(tmp_path: Path) -> None:
 def test_a_broken_trace_is_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"zone/0.json.*{message}|{message}"):
         MARKET.read_trace(json.dumps({**TRACE, **change}), "zone/0.json")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "[" * 100_000, "7", "[]", '"data"', "null"], ids=lambda text: text[:9]
+)
+def test_what_is_no_trace_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match=r"zone/0\.json: no spot trace"):
+        MARKET.read_trace(text, "zone/0.json")
+
+
+def zones(folder: Path, **changes: Any) -> Path:
+    """Recordings of three zones, long enough."""
+    for zone in "abc":
+        (folder / zone).mkdir(parents=True)
+        (folder / zone / "0.json").write_text(
+            json.dumps({**TRACE, "data": [0] * 430, "prices": [], **changes})
+        )
+    return folder
+
+
+def test_ticks_that_are_too_fine_for_the_optimum_are_refused_before_they_eat_memory(tmp_path: Path) -> None:
+    fine = zones(tmp_path / "fine", metadata={"gap_seconds": 1}, data=[0] * 260_000)
+    with pytest.raises(
+        ProblemError, match=r"187200 ticks of 1 s .* are too fine for the optimum; take longer ticks"
+    ):
+        list(GENERATOR["from_data"]("train", fine))
+
+
+@pytest.mark.parametrize(
+    ("overhead", "message"), [("30.0", "cannot be done by its deadline"), ("..5", "could not convert")]
+)
+def test_an_overhead_in_a_folders_name_that_makes_no_sense_is_an_error(
+    tmp_path: Path, overhead: str, message: str
+) -> None:
+    zones(tmp_path / f"overhead={overhead}")
+    with pytest.raises(ProblemError, match=message):
+        list(GENERATOR["from_data"]("train", tmp_path))
+
+
+def test_a_recording_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MARKET, "MOST_BYTES", 100)
+    packed = tmp_path / "traces.tar"
+    with tarfile.open(packed, "w") as archive:
+        archive.add(zones(tmp_path / "zones"), "zones")
+    for path in (packed, tmp_path / "zones", tmp_path / "zones" / "a" / "0.json"):
+        with pytest.raises(ValueError, match=r"0\.json: \d+ bytes; a recording has at most 100"):
+            MARKET.read_traces(path)
 
 
 @pytest.mark.parametrize("cut", [0, 40])

@@ -170,6 +170,19 @@ def test_too_few_zones_or_too_short_recordings_are_an_error(tmp_path: Path) -> N
         list(read("holdout", tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("ticks", "gap_s", "message"), [(300, 600, "covers 50 h"), (640, 300, "in ticks of 300 s")]
+)
+def test_recordings_that_do_not_fit_together_are_an_error(
+    tmp_path: Path, ticks: int, gap_s: int, message: str
+) -> None:
+    one, other = (f"us-east-{zone}_v100_1" for zone in next(iter(GENERATOR["PUBLIC"].values()))[0].split())
+    write(tmp_path, one, 0, 320, 600)
+    write(tmp_path, other, 0, ticks, gap_s)
+    with pytest.raises(ProblemError, match=message):
+        list(GENERATOR["from_data"]("train", tmp_path))
+
+
 def test_jobs_are_made_of_recordings_of_several_regions(tmp_path: Path) -> None:
     zones = [f"us-east-{each}_v100_1" for each in ("1a", "1c", "1d", "1f", "2a", "2b")]
     zones += [f"us-west-{each}_v100_1" for each in ("2a", "2b", "2c")]

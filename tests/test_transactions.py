@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from itertools import permutations
+from itertools import combinations, permutations
 from random import Random
 from typing import Any
 
@@ -40,15 +40,14 @@ def test_conflicting_accesses_never_overlap_and_keep_the_order_of_admission(
 ) -> None:
     order = random.sample(range(len(batch)), len(batch))
     span, starts = tools.reference(batch, order)
-    busy: dict[tuple[int, int], list[tuple[int, bool]]] = {}
-    for position, t in enumerate(order):
-        for place, (key, write) in enumerate(batch[t]):
-            if key >= 0:
-                busy.setdefault((key, starts[t] + place), []).append((position, write))
-    assert all(len(each) == 1 or not any(write for _, write in each) for each in busy.values())
-    for key in range(4):
-        written = sorted((time, each[0][0]) for (k, time), each in busy.items() if k == key and each[0][1])
-        assert [position for _, position in written] == sorted(position for _, position in written)
+    accesses = [
+        (position, starts[t] + place, key, write)
+        for position, t in enumerate(order)
+        for place, (key, write) in enumerate(batch[t])
+    ]
+    for (early, time, key, write), (late, later, other_key, other_write) in combinations(accesses, 2):
+        if early != late and key == other_key >= 0 and (write or other_write):
+            assert time < later, f"of key {key} number {late} was admitted after number {early}"
     assert tools.spans(batch, [order]) == [span]
 
 

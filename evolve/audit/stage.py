@@ -27,6 +27,7 @@ TWINS = (
     2  # instances of a size: one's decision may pass for the other's; in an interactive problem one suffices
 )
 CPU_S = 0.25  # that a seed may take for the chosen instances of a split
+CARRIER_S = 0.1  # that one may take which every cheat is built around; some hundred programs are
 PATIENCE = 4.0  # times the problem's CPU limits: a trick costs time, and is to be judged by what it does
 CHECK_S = 10.0  # CPU seconds that a check of one decision may take
 TOLERANCE = 1e-9
@@ -231,14 +232,19 @@ class Stage:
         }
 
     def _carriers(self) -> list[str]:
-        """The baseline and, if it is another, the best seed on the first split."""
+        """The baseline and, if it is another, the best seed on the first split, a slow one only where all are slow."""
         baseline = self.problem.spec.score.baseline
         sound = [name for name in self.problem.seeds if self.sound(name)]
         if baseline not in sound:
             found = next(iter(self.honest[baseline].values()))
             reason = found.fault or (found.evaluation.feedback if found.evaluation else "")
             raise EvaluatorError(f"the baseline seed '{baseline}' cannot be scored: {reason}")
-        return list(dict.fromkeys([baseline, max(sound, key=self._score)]))
+        quick = [
+            name
+            for name in sound
+            if max(_cpu_s({name: self.honest[name]}, s) for s in self.splits) <= CARRIER_S
+        ]
+        return list(dict.fromkeys([baseline, max(quick or sound, key=self._score)]))
 
     def _score(self, name: str) -> float:
         found = self.honest[name][self.splits[0]].evaluation

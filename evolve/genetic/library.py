@@ -23,14 +23,18 @@ Key = tuple[str, str]
 class Library:
     """Reads files of candidates, each as a `Source` that must not be changed."""
 
-    def __init__(self, entry: str, program: str, changing: Sequence[str] = ()) -> None:
+    def __init__(
+        self, entry: str, program: str, changing: Sequence[str] = (), optional: Sequence[str] = ()
+    ) -> None:
         """
         Args:
             entry: name of the function that a program must define.
             program: name of the file that holds it.
             changing: names of the files that may change; empty = `program` alone.
+            optional: names of functions that it may define beside the first.
         """
         self.entry = entry
+        self.optional = tuple(optional)
         self.program = program
         self.changing = tuple(changing) or (program,)
         self.sources: dict[Key, Source] = {}
@@ -69,6 +73,8 @@ class Library:
         if len(candidate.files) > 1:
             wanted += programs.exports(candidate.files, name)
         defined = programs.defined_functions(tree)
+        if name == self.program:
+            wanted += [each for each in self.optional if each in defined]
         wanted.sort(key=lambda each: each not in defined)
         if name != self.program and (not wanted or wanted[0] not in defined):
             raise ProgramError(f"{name}: no other file of the program imports a function from it")

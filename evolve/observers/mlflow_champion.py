@@ -43,6 +43,8 @@ class Champions:
         cpu_s = max(instance.cpu_s or limits.cpu_s for instance in instances)
         self._contract = {
             "interactive": problem.spec.entry.interactive,
+            # a question of a simulator that asks several functions begins with the name of the one that is asked
+            "asked": problem.spec.entry.function if problem.spec.entry.also else "",
             "harness": problem.spec.harness is not None,
             "judge": judge if problem.spec.harness and problem.spec.harness.consults else "",
             "parameters": {name: _dtype(value) for name, value in self._arguments.items()},

@@ -50,6 +50,8 @@ class JailedProgram(PythonModel):
         arguments = [self._arguments(row) for row in model_input.to_dict("records")]
         # a harness is asked about a batch of instances, here of one
         questions = [[[each]] if contract["harness"] else each for each in arguments]
+        if contract["asked"]:
+            questions = [[contract["asked"], *each] for each in questions]
         limits = Limits(**{**contract["limits"], "imports": tuple(contract["limits"]["imports"])})
         jail = Jail(limits, minimum=Level(contract["jail"]))
         if contract["judge"]:

@@ -225,7 +225,8 @@ def _contract(problem: Problem) -> str:
     """What the file has to define that models change."""
     spec, own = problem.spec, target(problem)
     if own == spec.program:
-        return f"You write one Python file, {own}. It defines `{spec.entry.signature}`."
+        may = "".join(f" It may also define `{each.signature}`." for each in spec.entry.also)
+        return f"You write one Python file, {own}. It defines `{spec.entry.signature}`.{may}"
     return (
         f"You write one Python file, {own}. It defines what the other files of the program import from it; "
         f"{spec.program}, which stays as it is, defines `{spec.entry.signature}`."

@@ -43,6 +43,7 @@ class GeneticProposer(Proposer):
         seeds: Sequence[Candidate],
         settings: GeneticSettings | None = None,
         changing: Sequence[str] = (),
+        optional: Sequence[str] = (),
     ) -> None:
         """
         Args:
@@ -51,6 +52,7 @@ class GeneticProposer(Proposer):
             imports: modules that a program may import.
             seeds: candidates whose functions serve as building blocks.
             changing: names of the files that may change; empty = `program` alone.
+            optional: names of functions that a program may define beside the first.
 
         Raises:
             ProgramError: a seed does not parse.
@@ -58,7 +60,7 @@ class GeneticProposer(Proposer):
         self.settings = settings or GeneticSettings()
         tuning = {TUNING: TUNING_WEIGHT} if self.settings.tuning else {}
         self.arms: Mapping[str, float] = {**WEIGHTS, **tuning}
-        self.library = Library(entry, program, changing)
+        self.library = Library(entry, program, changing, optional)
         siblings = {name.removesuffix(".py") for seed in seeds for name in seed.files if len(seed.files) > 1}
         self.imports = (*imports, *sorted(siblings))
         self._seeds = {

@@ -16,7 +16,7 @@ from typing import Any
 import tomli_w
 
 from evolve.errors import PublishError, UsageError
-from evolve.program import normalise, parse, unified_diff
+from evolve.program import defined_functions, normalise, parse, unified_diff
 from evolve.publish import source, words
 from evolve.publish.holdout import Measured
 from evolve.publish.proof import Case
@@ -170,8 +170,13 @@ def _pyproject(case: Case) -> str:
 
 
 def _init(case: Case, proof: dict[str, Any]) -> str:
-    function = case.problem.spec.entry.function
-    body = f'from .heuristic import {function}\n\n__all__ = ["{function}"]\n__version__ = "{case.version}"\n'
+    entry = case.problem.spec.entry
+    defined = defined_functions(parse(case.candidate.files[case.problem.spec.program]))
+    names = [entry.function, *(name for name in entry.optional if name in defined)]
+    listed = ", ".join(f'"{name}"' for name in names)
+    body = (
+        f'from .heuristic import {", ".join(names)}\n\n__all__ = [{listed}]\n__version__ = "{case.version}"\n'
+    )
     return source.document(body, "", words.about_package(proof), "")
 
 

@@ -103,6 +103,7 @@ def _entry(problem: Problem) -> dict[str, Any]:
         "returns": entry.returns,
         "signature": entry.signature,
         "interactive": entry.interactive,
+        "also": entry.optional,
         "harness": problem.spec.harness
         and {
             "program": problem.spec.program.removesuffix(".py"),

@@ -239,6 +239,8 @@ def simulated(split: str, kind: str, device: Device, repeat: int) -> Instance:
 
 # -- measured times ----------------------------------------------------------------------------------------
 
+MOST_SIZE = 10**9  # a product of three such numbers is a float without rounding away what matters
+
 
 def from_data(split: str, path: Path) -> Iterator[Instance]:
     """The instances of a table that `measure.py` wrote: every third shape belongs to the same split.
@@ -249,11 +251,19 @@ def from_data(split: str, path: Path) -> Iterator[Instance]:
     tree = _parse(path)
     try:
         device = Device(**tree["device"])
+        sizes = {key: value for key, value in vars(device).items() if key != "name"}
+        _check_sizes(path, "device", sizes, (int, float))
+        for each in tree["configurations"]:
+            _check_sizes(path, "a configuration", {part: each[part] for part in PARTS}, (int,))
         grid = np.array([[each[part] for part in PARTS] for each in tree["configurations"]], dtype=np.int64).T
         rows = [(Matmul(*each["shape"]), np.array(each["us"], dtype=np.float64)) for each in tree["rows"]]
-    except (KeyError, TypeError, ValueError) as error:
+        for shape, _ in rows:
+            _check_sizes(path, "a shape", vars(shape), (int,))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProblemError(f"{path}: no table of measure.py: {type(error).__name__} {error}") from None
-    if len(rows) < len(_SPLIT_KEYS) or grid.ndim != 2:
+    if not grid.size:
+        raise ProblemError(f"{path}: there is no configuration to choose")
+    if len(rows) < len(_SPLIT_KEYS):
         raise ProblemError(f"{path}: {len(rows)} shapes; three splits need at least {len(_SPLIT_KEYS)}")
     for shape, us in rows[list(_SPLIT_KEYS).index(split) :: len(_SPLIT_KEYS)]:
         _check_times(path, shape, us, device, grid.shape[1])
@@ -268,6 +278,15 @@ def _parse(path: Path) -> Any:
         return json.loads(data.text(path))
     except (ValueError, RecursionError) as error:
         raise ProblemError(f"{path}: no JSON text: {error}") from None
+
+
+def _check_sizes(path: Path, what: str, sizes: Mapping[str, Any], types: tuple[type, ...]) -> None:
+    for key, value in sizes.items():
+        if type(value) not in types or not 0 < value < MOST_SIZE:
+            kind = "whole number" if types == (int,) else "number"
+            raise ProblemError(
+                f"{path}: {key} of {what} is {value!r}; it has to be a {kind} above 0, below 10^9"
+            )
 
 
 def _check_times(path: Path, shape: Matmul, us: Floats, device: Device, configurations: int) -> None:

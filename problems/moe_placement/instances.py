@@ -396,6 +396,7 @@ SIZES = {
     "nodes": 1,
     "groups": 1,
 }  # what a file may say, and what holds if it does not
+MOST_SLOTS = 2**16  # a hundred times what the largest deployment has
 
 
 def from_data(split: str, path: Path) -> Iterator[Instance]:
@@ -460,8 +461,10 @@ def _windows(file: Path, tree: Any) -> Ints:
 def _shape(file: Path, tree: Any, load: Ints) -> Shape:
     given = {key: tree[key] for key in SIZES if isinstance(tree, dict) and key in tree}
     for key, value in given.items():
-        if type(value) is not int or value < 1:
-            raise ProblemError(f"{file}: {key} is {value!r}; it has to be a whole number from 1")
+        if type(value) is not int or not 1 <= value <= MOST_SLOTS:
+            raise ProblemError(
+                f"{file}: {key} is {value!r}; it has to be a whole number from 1 to {MOST_SLOTS}"
+            )
     sizes = {**SIZES, **given}
     experts = load.shape[2]
     rules = {

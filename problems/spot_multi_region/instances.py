@@ -154,10 +154,17 @@ def recorded(traces: Mapping[str, market.Trace], zones: str, number: int, move: 
 
     Raises:
         KeyError: there is no such recording.
+        ValueError: they are too short, or their ticks differ.
     """
     names = [f"us-{'west' if zone[0] == 'w' else 'east'}-{zone.lstrip('w')}_v100_1" for zone in zones.split()]
     found = [traces[f"{name}/{number}"] for name in names]
     tick_s = found[0].tick_s
+    for each in found:
+        if each.tick_s != tick_s or each.hours < PUBLIC_DEADLINE_H:
+            raise ValueError(
+                f"{each.name} covers {each.hours:.4g} h in ticks of {each.tick_s} s; it has to cover "
+                f"{PUBLIC_DEADLINE_H} h in ticks of {tick_s} s, as {found[0].name}"
+            )
     ticks = PUBLIC_DEADLINE_H * market.HOUR_S // tick_s
     demand = np.full(len(found), market.DEMAND * tick_s / market.HOUR_S)
     return job(

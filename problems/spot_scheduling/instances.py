@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -144,18 +144,28 @@ def from_data(split: str, path: Path) -> Iterable[Instance]:
     Raises:
         ProblemError: there is no such split, or the data are no such traces, or too few or too short.
     """
-    part = list(_SPLIT_KEYS).index(split)
     shortest_h = PUBLIC_DEADLINES_H[-1]
     try:
         traces = [each for each in market.read_traces(path) if each.hours >= shortest_h]
+        yield from _recorded(split, path, traces)
     except (ValueError, OSError) as error:
         raise ProblemError(f"--data {path}: {error}") from None
+
+
+def _recorded(split: str, path: Path, traces: Sequence[market.Trace]) -> Iterable[Instance]:
+    """Jobs on recordings that are long enough.
+
+    Raises:
+        ValueError: one cannot be done, or its ticks are too fine.
+        ProblemError: there are too few zones.
+    """
+    part = list(_SPLIT_KEYS).index(split)
     zones = sorted({each.zone for each in traces})
     chosen = [each for each in traces if zones.index(each.zone) % len(_SPLIT_KEYS) == part]
     if not chosen:
         raise ProblemError(
-            f"--data {path}: recordings of {len(zones)} zones that cover {shortest_h} h; {split} needs a zone of "
-            f"its own, so there have to be at least {len(_SPLIT_KEYS)}"
+            f"--data {path}: recordings of {len(zones)} zones that cover {PUBLIC_DEADLINES_H[-1]} h; {split} needs a "
+            f"zone of its own, so there have to be at least {len(_SPLIT_KEYS)}"
         )
     for number, trace in enumerate(chosen[:: -(-len(chosen) // PER_SPLIT[split])]):
         deadline_h = PUBLIC_DEADLINES_H[number % len(PUBLIC_DEADLINES_H)]

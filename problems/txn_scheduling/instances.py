@@ -408,6 +408,12 @@ def read_workloads(path: Path) -> dict[str, list[Transaction]]:
         raise ProblemError(f"{path}: no JSON file of workloads: {error}") from None
     if not isinstance(tree, dict) or not all(isinstance(each, dict) and each for each in tree.values()):
         raise ProblemError(f'{path}: expected {{"workload": {{"transaction": "r-17 w-5 *", ...}}, ...}}')
+    for name, workload in tree.items():
+        if not name.isprintable() or len(workload) < 2:
+            raise ProblemError(
+                f"{path}: workload {name!r} has {len(workload)} transactions; there have to be two or more, under a "
+                f"name that can be printed"
+            )
     return {
         name: [_parse(path, f"{name}/{key}", text) for key, text in workload.items()]
         for name, workload in tree.items()

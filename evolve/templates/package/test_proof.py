@@ -84,11 +84,13 @@ def play(instance: Any, monkeypatch: pytest.MonkeyPatch) -> float:
     assert spec.loader is not None
     played = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(played)
-    policy = getattr(played, PROOF["entry"]["function"])
+    function, several = PROOF["entry"]["function"], bool(PROOF["entry"]["also"])
     reseed(monkeypatch)
 
-    def ask(*arguments: Any) -> Any:
-        answer = policy(*map(plain, arguments))
+    def ask(*question: Any) -> Any:
+        name, *arguments = question if several else (function, *question)
+        policy = getattr(played, name, None)
+        answer = policy(*map(plain, arguments)) if policy is not None else None
         return answer.item() if isinstance(answer, np.generic) else plain(answer)
 
     return float(judge.simulate(instance, ask))
