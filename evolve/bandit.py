@@ -15,6 +15,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from evolve.errors import UsageError
 
 PATIENCE = 20.0  # tries of mean cost and mean yield that every arm is credited with before it has any
@@ -37,23 +39,6 @@ class ArmReport:
     share: float
 
 
-class _Arm:
-    """What an arm was tried for: totals, and the same discounted."""
-
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
-        self.total = [0.0, 0.0, 0.0]  # tries, gain, cost
-        self.recent = [0.0, 0.0, 0.0]
-
-    def fade(self, decay: float) -> None:
-        self.recent = [value * decay for value in self.recent]
-
-    def add(self, gain: float, cost: float) -> None:
-        for record in (self.total, self.recent):
-            for index, value in enumerate((1.0, gain, cost)):
-                record[index] += value
-
-
 class Bandit:
     """Chooses among named arms by what they have yielded.
 
@@ -73,15 +58,18 @@ class Bandit:
         for name, weight in weights.items():
             if not weight > 0:
                 raise UsageError(f"prior weight of '{name}' is {weight:g}; it has to be above 0")
-        self._arms = {name: _Arm(weight) for name, weight in weights.items()}
+        self._places = {name: place for place, name in enumerate(weights)}
+        self._prior = _normalised(weights)
         self._decay = decay
+        # what arms were tried for, and the same discounted: tries, gain and cost by arm, (3, arms)
+        self._total, self._recent = np.zeros((2, 3, len(weights)))
 
     @property
     def arms(self) -> tuple[str, ...]:
-        return tuple(self._arms)
+        return tuple(self._places)
 
     def __contains__(self, arm: str) -> bool:
-        return arm in self._arms
+        return arm in self._places
 
     def tell(self, arm: str, gain: float, cost: float) -> None:
         """One try has ended.
@@ -93,10 +81,10 @@ class Bandit:
         Raises:
             KeyError: there is no such arm.
         """
-        chosen = self._arms[arm]
-        for each in self._arms.values():
-            each.fade(self._decay)
-        chosen.add(gain, cost)
+        place = self._places[arm]
+        self._recent *= self._decay
+        for record in (self._total, self._recent):
+            record[:, place] += (1.0, gain, cost)
 
     def choose(self, rng: random.Random, pending: Mapping[str, int] | None = None) -> str:
         """An arm, drawn by its chance.
@@ -110,18 +98,18 @@ class Bandit:
 
     def shares(self, pending: Mapping[str, int] | None = None) -> dict[str, float]:
         """The chance of each arm; they add up to 1."""
-        prior = _normalised({name: arm.weight for name, arm in self._arms.items()})
+        prior = self._prior
         learnt = self._learnt(prior, pending or {})
         return {name: FLOOR * prior[name] + (1 - FLOOR) * learnt[name] for name in prior}
 
     def _learnt(self, prior: Mapping[str, float], pending: Mapping[str, int]) -> dict[str, float]:
-        tries, gain, cost = (sum(arm.recent[index] for arm in self._arms.values()) for index in range(3))
+        recent = self._recent.tolist()
+        tries, gain, cost = map(sum, recent)
         mean_cost, mean_gain = cost / max(tries, 1e-9), gain / max(tries, 1e-9)
         if not mean_gain or not mean_cost:  # nothing to tell the arms apart by
             return dict(prior)
         found = {}
-        for name, arm in self._arms.items():
-            _, own_gain, own_cost = arm.recent
+        for name, own_gain, own_cost in zip(self._places, *recent[1:], strict=True):
             # both in tries of average cost or gain; their quotient compares the arm's yield with that of all
             tried = own_cost / mean_cost + PATIENCE + pending.get(name, 0)
             relative = (own_gain / mean_gain + PATIENCE) / tried
@@ -132,8 +120,7 @@ class Bandit:
         """What is known of each arm, the most likely first."""
         chances = self.shares()
         rows = []
-        for name, arm in self._arms.items():
-            tries, gain, cost = arm.total
+        for name, (tries, gain, cost) in zip(self._places, self._total.T.tolist(), strict=True):
             rate = gain / cost if cost else float("nan")
             rows.append(ArmReport(name, int(tries), gain, cost, rate, chances[name]))
         return sorted(rows, key=lambda row: (-row.share, row.name))
