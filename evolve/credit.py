@@ -46,11 +46,13 @@ class Credits:
 
     def begun(self, candidate: Candidate) -> None:
         """A child's evaluation begins."""
-        self._pending.update(self._arms(candidate.operator))
+        for arm in self._arms(candidate.operator):
+            self._pending[arm] += 1
 
     def ended(self, candidate: Candidate, evaluation: Evaluation, placed: bool) -> None:
         """A child's evaluation on train has ended; `placed`: it entered the archive."""
-        self._pending.subtract(self._arms(candidate.operator))
+        for arm in self._arms(candidate.operator):
+            self._pending[arm] -= 1
         cost = evaluation.cpu_s if self._settings.cost == "cpu" else float(max(1, evaluation.instances))
         self.tell(
             candidate.id, candidate.operator, candidate.parents, evaluation.score if placed else None, cost

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
+from evolve.genetic.printing import unparse
 from evolve.genetic.types import (
     AXES,
     BOOL,
@@ -54,7 +55,7 @@ SHAPE_WORDS = _words("axis axes shape newshape keepdims ndmin dtype repeats reps
 
 def describe(node: ast.AST) -> str:
     """A short text of an expression, used to name symbolic lengths."""
-    return node.id if isinstance(node, ast.Name) else ast.unparse(node)
+    return node.id if isinstance(node, ast.Name) else unparse(node)
 
 
 def element(container: Type) -> Type:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from evolve.genetic.printing import unparse
+
 LOAD, STORE = ast.Load(), ast.Store()
 Node = TypeVar("Node", bound=ast.AST)
 _PLAIN: frozenset[type] = frozenset({str, int, float, complex, bool, bytes, type(None), type(...)})
@@ -248,5 +250,5 @@ def repeat(target: str, times: ast.expr, body: Sequence[ast.stmt]) -> ast.For:
 
 def short(node: ast.AST, limit: int = 60) -> str:
     """The text of a node for a note, on one line."""
-    text = " ".join(ast.unparse(node).split())
+    text = " ".join(unparse(node).split())
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -14,6 +14,7 @@ from functools import cached_property
 from evolve.genetic.infer import analyse
 from evolve.genetic.nodes import Holder, Survey, assign, bare, clone, holders, survey, walk
 from evolve.genetic.places import Analysis, Globals, Signature, shaped, signature
+from evolve.genetic.printing import unparse
 from evolve.genetic.types import BOOL, FLOAT, INT, STR, UNKNOWN, Type
 
 RENAMES = 64  # renamed copies that a definition keeps
@@ -31,7 +32,7 @@ class Definition:
     @cached_property
     def text(self) -> str:
         """Canonical text without docstring."""
-        return ast.unparse(self.node)
+        return unparse(self.node)
 
     @cached_property
     def _survey(self) -> Survey:

@@ -12,6 +12,8 @@ import ast
 from functools import lru_cache
 from typing import NamedTuple
 
+from evolve.genetic.printing import unparse
+
 
 class Type(NamedTuple):
     """A static type.
@@ -124,14 +126,14 @@ def _from_subscript(node: ast.Subscript) -> Type:
         return vector(PARAMETER_DIM)
     kind = _CONTAINERS.get(base)
     if kind is None:
-        return Type("named", text=ast.unparse(node))
+        return Type("named", text=unparse(node))
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     items = [item for item in inner if not (isinstance(item, ast.Constant) and item.value is Ellipsis)]
     return Type(kind, items=tuple(from_annotation(item) for item in items))
 
 
 def _text(node: ast.expr) -> str:
-    return node.id if isinstance(node, ast.Name) else ast.unparse(node)
+    return node.id if isinstance(node, ast.Name) else unparse(node)
 
 
 def fits(have: Type, want: Type) -> bool:

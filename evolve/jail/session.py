@@ -21,7 +21,9 @@ from evolve.jail.pipe import Pipe
 from evolve.records import Status, Value
 
 TEXT = 2000  # characters of feedback
-NAP_S = 0.008  # answers to questions written ahead are taken several at a time: each look costs
+NAP_S = 0.008  # of CPU; answers to questions written ahead are taken several at a time: each look costs
+LONGEST_NAP_S = 0.05  # wall; how far a program can pass its limits before somebody looks
+LAG = 16.0  # a crowded machine gives a program one second in so many, at the least
 START_S = 0.0005  # no process has loaded a program before that
 _CLAIMS = frozenset({Status.INVALID, Status.CRASHED, Status.OUT_OF_MEMORY, Status.FORBIDDEN})
 
@@ -84,6 +86,8 @@ class Session:
         self._cpu = 0.0  # the process's clock when its last answer came
         self._pace = 0.0  # CPU seconds that an answer took when we last looked
         self._forgiven = 0.0  # wall seconds without a core that have put off a deadline
+        self._lag = 1.0  # wall seconds that a second of its CPU takes
+        self._looked = 0.0  # when it was last seen at work, or given some
         self._before = [wire.CONFINED, wire.LOADED]  # frames due before the first answer
         self._failure: Failure | None = None
         self._usage: Usage | None = None
@@ -118,6 +122,7 @@ class Session:
             yield Answer(failure=self._failure)
             return
         self._pipe.queue(questions)
+        self._looked = time.monotonic()
         limits = deque([*[self._load_s] * len(self._before), *cpu_s])
         try:
             while limits and self._failure is None:
@@ -177,7 +182,7 @@ class Session:
         now = self._process.cpu_s()
         self._cpu = start if now is None else now
         used = self._cpu - start
-        self._pace = 0.0 if self._before else used / len(bodies)
+        self._note_pace(used, len(bodies), len(limits))
         # It may be busy with the next question by the time we look, which is not held against these.
         if used > sum(islice(limits, len(bodies) + 1)):
             yield self._fail(self._too_long(limits[0]), start)
@@ -190,6 +195,16 @@ class Session:
                 return
             if answer is not None:
                 yield answer
+
+    def _note_pace(self, used: float, count: int, awaited: int) -> None:
+        """Learns from `count` answers how long to sleep before the next look."""
+        self._pace = 0.0 if self._before else used / count
+        now = time.monotonic()
+        if count == awaited:  # it may have waited for us
+            self._lag = (1.0 + self._lag) / 2
+        elif used > 0:
+            self._lag = min(LAG, max(1.0, (now - self._looked) / used))
+        self._looked = now
 
     def _fail(self, failure: Failure, start: float) -> Answer:
         self._failure = failure
@@ -228,8 +243,7 @@ class Session:
         """At least one frame and at most one a limit, or why none came; enforces the first limit."""
         limit = left = limits[0]
         deadline = time.monotonic() + wall_limit(limit)
-        if nap := self._nap(len(limits)):
-            time.sleep(nap)
+        self._doze(limits, start)
         try:
             while not (frames := self._pipe.take(len(limits))):
                 if not self._pipe.exchange(left):
@@ -252,11 +266,25 @@ class Session:
         before, self._forgiven = self._forgiven, self._process.starved_s()
         return self._forgiven - before
 
-    def _nap(self, awaited: int) -> float:
-        """Seconds in which nothing is worth a look."""
+    def _doze(self, limits: deque[float], start: float) -> None:
+        """Sleeps while nothing is worth a look: until all but one of the answers are due, or some of them.
+
+        What is taken together is timed together. So it lasts no longer than half of one answer's limit (or hardly
+        anything): none of the answers in it was near its own.
+        """
         if self._before:
-            return START_S if wire.CONFINED in self._before else 0.0
-        return min(NAP_S, self._pace * (awaited - 1))
+            if wire.CONFINED in self._before:
+                time.sleep(START_S)
+            return
+        share = max(NAP_S, min(LONGEST_NAP_S, limits[0] / 2, start / 2))
+        left = min(share, self._pace * (len(limits) - 1))
+        while left > START_S / 10:
+            time.sleep(min(LONGEST_NAP_S, left * self._lag))
+            now = self._process.cpu_s()
+            worked = 0.0 if now is None else now - start
+            if worked <= 0.0:  # it waits for us, or has ended
+                return
+            left, start = left - worked, start + worked
 
     def _late(self, limit: float, used: float) -> Failure:
         if used >= limit:
