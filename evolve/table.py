@@ -356,7 +356,6 @@ def problem_facts(problem: Problem) -> dict[str, object]:
         "takes_data": problem.takes_data,
         "seeds": list(problem.seeds),
         "evaluator": Path(spec.evaluator).name,
-        "needs": list(spec.needs),
         "baseline": spec.score.baseline,
         "folder": str(problem.folder),
     }
