@@ -328,7 +328,7 @@ given = {"budget": {"evaluations": 30}, "workers": 1, "jail": {"minimum": "rlimi
 chosen = settings.resolve(problem, given)
 mirror = MlflowMirror(store)
 run.start(Path(folder), chosen, [mirror]).execute()
-progress = mirror.wait(Console(width=300))
+progress = mirror.wait(Console(width=300), float('inf'))
 loaded = [name for name in ("mlflow", "sqlalchemy", "pandas") if name in sys.modules]
 print(progress.done, progress.mirrored == progress.total, loaded)
 """
