@@ -680,6 +680,7 @@ def test_a_public_trace_makes_instances_of_three_splits(name: str) -> None:
         pytest.skip("the public traces are not part of the project")
     first = [next(iter(GENERATOR["from_data"](split, path))) for split in ("train", "validation", "holdout")]
     assert [len(each.facts["requests"]) for each in first] == [400, 400, 400]
+    assert all(each.cpu_s is not None and each.cpu_s > 400 * 0.4 / 240 for each in first)
     assert len({each.name for each in first}) == 3
     loss = SIMULATOR.simulate(first[0], policy({"route": lambda *state: int(np.argmin(state[13]))}))
     assert loss >= first[0].bound
