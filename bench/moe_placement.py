@@ -62,7 +62,7 @@ def seeds(evaluator: Evaluator) -> Iterator[str]:
         scales = [evaluator.scale(split) for split in SPLITS]
         scores = [
             1 - np.mean([each.bound for each in MOE.split(split)]) / scale.scale[0] + mean / scale.scale[0]
-            for split, scale, mean in zip(Split, scales, means, strict=True)
+            for split, scale, mean in zip(SPLITS, scales, means, strict=True)
         ]
         cells = " | ".join(f"{mean:.4f} | {score:.3f}" for mean, score in zip(means, scores, strict=True))
         yield f"| {name} | {cells} |"

@@ -91,10 +91,11 @@ class Task:
     carried: what it holds comes along from another instance, to be copied.
     """
 
-    __slots__ = ("carried", "done", "end", "first", "own", "request")
+    __slots__ = ("carried", "done", "end", "first", "own", "predicted", "request")
 
     def __init__(self, request: Request, block: int) -> None:
         self.request = request
+        self.predicted = request.predicted
         self.own = request.prompt - len(request.blocks) * block  # tokens of the prompt outside blocks
         self.done = 0  # tokens of the answer
         self.first = self.end = -1
@@ -144,10 +145,10 @@ class Server:
     def ahead(self) -> int:
         """Tokens to come, by the predictions: at least one of each request."""
         total = 0
-        for task in self.running:
-            total += max(1, task.request.predicted - task.done)
-        for task in self.waiting:
-            total += max(1, task.request.predicted - task.done)
+        for tasks in (self.running, self.waiting):
+            for task in tasks:  # a third of the simulator's time was here
+                left = task.predicted - task.done
+                total += left if left > 1 else 1
         return total
 
     def next_to_move(self) -> Task | None:
@@ -235,7 +236,7 @@ class Server:
     def _admit(self, task: Task) -> bool:
         """Begins with the first waiting request, if it and one more token of all have room."""
         request, kind = task.request, self.kind
-        new = sum(block not in self.pinned for block in request.blocks)
+        new = len([block for block in request.blocks if block not in self.pinned])
         own = task.own + task.done + (not task.carried)  # computing a prompt writes a token, copying does not
         if self.used + new * self.block + own + len(self.running) + 1 > kind.capacity:
             return False

@@ -85,7 +85,7 @@ def seed_evaluations(seed: Candidate, search: Search, evaluator: Evaluator) -> d
 
 
 def render(problem: Problem, rows: Sequence[Row], splits: Sequence[Split], title: str = "") -> Table:
-    """A rich table: mean objective and normalised score per split; differences against the first row."""
+    """A rich table: mean objective and normalised score per split, and last the bound, which no program beats."""
     objective = problem.spec.objective
     table = Table(title=title or None, title_justify="left", header_style="bold")
     table.add_column("program")
@@ -96,6 +96,9 @@ def render(problem: Problem, rows: Sequence[Row], splits: Sequence[Split], title
     for index, row in enumerate(rows):
         style = "bold green" if index == 0 and row.name == "champion" else ""
         table.add_row(row.name, *_cells(row, splits), style=style)
+    table.add_section()
+    bounds = [cell for split in splits for cell in (f"{mean_bound(problem, split):.4g}", f"{1:.5f}")]
+    table.add_row("bound", *bounds, "", style="dim")
     return table
 
 

@@ -436,6 +436,16 @@ def test_answers_are_judged_one_by_one_and_by_what_is_there_twice() -> None:
     assert "is a float" in seen.violations("one", [0, 1.5])[0]
 
 
+def test_answers_to_questions_of_several_kinds_need_not_have_the_entries_of_each_other() -> None:
+    """A number to one question, a list of moves to another, None where there is no such function."""
+    one, other = [3, [0, 1], 2, [2, 3], 1, [1, 0]], [None, 0, 1, 2]
+    seen = Policies([Sample("a", "one", one, 0.0), Sample("b", "one", other, 0.0)])
+    assert seen.violations("one", [None, 1, 2, 2]) == []
+    assert seen.violations("one", [1, [0, 1], 0]) == []
+    assert "negative" in seen.violations("one", [1, [0, -1], 0])[0]
+    assert "is a float" in seen.violations("one", [0.5, [0, 1]])[0]
+
+
 def test_the_modules_that_belong_in_the_jail_are_those_that_an_honest_program_sees(
     small: problem.Problem,
 ) -> None:

@@ -124,7 +124,12 @@ def test_the_holdout_stays_sealed_unless_asked_for_by_name(small_folder: Path) -
 def test_baselines_lists_every_seed(small_folder: Path) -> None:
     facts = json.loads(call("baselines", small_folder, "--json").stdout)
     assert {row["name"] for row in facts["seeds"]} == {"arrival", "spt"}
-    assert "arrival" in call("baselines", small_folder, "--split", "train").stdout
+    assert all(
+        facts["bound"][split] <= row[split]["raw"] for split in facts["bound"] for row in facts["seeds"]
+    )
+    told = call("baselines", small_folder, "--split", "train").stdout
+    assert "arrival" in told
+    assert f"{facts['bound']['train']:.4g}" in told
 
 
 def test_problems_lists_the_bundled_ones() -> None:

@@ -65,6 +65,7 @@ class Profile:
         self._kinds: dict[Key, set[str]] = {}
         self._numbers: dict[Key, list[float]] = {}
         self._counts: dict[tuple[str, Key], list[Counter[Any]]] = {}
+        self._decisions = Counter(instance for instance, _ in grouped)
         for instance, decision in grouped:
             for key, entries in _grouped(decision).items():
                 self._kinds.setdefault(key, set()).update(map(_kind, entries))
@@ -118,6 +119,8 @@ class Profile:
             if name != instance:
                 continue
             sizes = {count.total() for count in counts}
+            if len(counts) < self._decisions[instance]:  # some have none there: another kind of answer
+                sizes.add(0)
             size = len(entries.get(key, ()))
             if len(sizes) == 1 and size not in sizes and self._settled(key):
                 yield f"it has {size} entries at {_where(key)}; every seed's decision has {sizes.pop()}"

@@ -82,7 +82,7 @@ def baselines(problem: str, splits: tuple[str, ...], data: Path | None, as_json:
     from evolve.jail import Level
     from evolve.records import Split
     from evolve.settings import JailSettings
-    from evolve.table import measure_seeds, render
+    from evolve.table import mean_bound, measure_seeds, render
 
     loaded = problems.load(problem, data or "")
     say_source(loaded)
@@ -93,9 +93,12 @@ def baselines(problem: str, splits: tuple[str, ...], data: Path | None, as_json:
     ):
         rows = measure_seeds(loaded, evaluator, chosen, advance)
     if as_json:
-        print_json(
-            {"problem": loaded.name, "data": loaded.source or None, "seeds": [row.facts() for row in rows]}
-        )
+        facts = {
+            "problem": loaded.name,
+            "data": loaded.source or None,
+            "seeds": [row.facts() for row in rows],
+        }
+        print_json({**facts, "bound": {str(split): mean_bound(loaded, split) for split in chosen}})
     else:
         console().print(render(loaded, rows, chosen, f"{loaded.spec.title}: seeds"))
 
