@@ -50,10 +50,13 @@ def normalise(tree: ast.Module) -> str:
 
 
 def identity(files: Mapping[str, str], trees: Mapping[str, ast.Module] | None = None) -> str:
-    """A candidate's id: 16 hex digits of the SHA-256 of its normalised files."""
+    """A candidate's id: 16 hex digits of the SHA-256 of its normalised files.
+
+    trees: of the files that are parsed already.
+    """
     digest = hashlib.sha256()
     for name in sorted(files):
-        tree = trees[name] if trees else parse(files[name], name)
+        tree = trees[name] if trees and name in trees else parse(files[name], name)
         digest.update(f"{name}\0{normalise(tree)}\0".encode())
     return digest.hexdigest()[:16]
 
@@ -91,14 +94,20 @@ def size(files: Mapping[str, str]) -> int:
 
 
 def make_candidate(
-    files: Mapping[str, str], parents: tuple[str, ...] = (), operator: str = "seed", note: str = ""
+    files: Mapping[str, str],
+    parents: tuple[str, ...] = (),
+    operator: str = "seed",
+    note: str = "",
+    trees: Mapping[str, ast.Module] | None = None,
 ) -> Candidate:
     """A candidate with its id computed from its source.
+
+    trees: of the files that are parsed already.
 
     Raises:
         ProgramError: a file does not parse.
     """
-    return Candidate(identity(files), dict(files), parents, operator, note)
+    return Candidate(identity(files, trees), dict(files), parents, operator, note)
 
 
 def unified_diff(old: Mapping[str, str], new: Mapping[str, str], context: int = 3) -> str:

@@ -191,6 +191,7 @@ class ModelServer:
         self.keep_calls = True
         self.counts: Counter[str] = Counter()
         self.most_in_flight = 0
+        self.connections = 0
         self.closing = threading.Event()
         self._in_flight = 0
         self._cached: set[str] = set()
@@ -274,6 +275,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     owner: ModelServer
     wbufsize = -1
+
+    def setup(self) -> None:
+        super().setup()
+        self.owner.connections += 1
 
     def log_message(self, *args: object) -> None:
         """Silent."""

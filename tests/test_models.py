@@ -86,6 +86,14 @@ def test_the_second_call_is_served_from_the_cache(ask: Ask) -> None:
     assert usage.cached + usage.written <= usage.input
 
 
+def test_calls_one_after_the_other_share_a_connection(ask: Ask) -> None:
+    server, model = ask
+    before = server.connections
+    for _ in range(3):
+        model.ask(PROMPT, 4000)
+    assert server.connections == before + 1
+
+
 def test_a_reply_at_its_limit_is_marked_as_cut(ask: Ask) -> None:
     _, model = ask
     reply = model.ask(PROMPT, 5)

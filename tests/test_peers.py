@@ -232,6 +232,37 @@ def test_own_cpu_is_that_of_the_tree_less_evaluations() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("clocks", "start_s"),
+    [
+        ([1.5, 1.25, 1.75, 1.5], 1.5),  # a process for each evaluation
+        ([1.25, 1.5, 1.75, 2.0], 0.0),  # one for all
+        ([0.5, 4.0, 0.75, 4.25], 0.0),  # two for all
+    ],
+)
+def test_an_evaluations_own_process_is_told_from_one_for_all(clocks: list[float], start_s: float) -> None:
+    watched = watch.Watched(looks=[watch.Look(float(second), 0.0, 1.0) for second in range(102)])
+    calls = [float(second) for second in range(1, 101)]
+    found = [Evaluated(2.0, 0.0, clock, str(clock), "", 0.0) for clock in clocks]
+    assert figures.windows(calls, found, found, watched)["1-100"][1] == 1000 * start_s
+
+
+def test_of_each_arm_what_has_the_calls_of_its_newest_run_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(report, "CACHE", tmp_path)
+    for place, (arm, asked) in enumerate([("evolve", 100), ("gepa", 100), ("evolve", 200), ("slow", 8)]):
+        path = tmp_path / "work" / str(place) / "outcome.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"kind": "search", "arm": arm, "asked": asked}))
+        os.utime(path, (place, place))
+    assert [(each["arm"], each["asked"]) for each in report.outcomes()] == [
+        ("gepa", 100),
+        ("evolve", 200),
+        ("slow", 8),
+    ]
+
+
 def test_a_line_that_is_being_written_is_not_read(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text('{"a": 1}\n{"a": ')

@@ -130,11 +130,20 @@ def windows(
             continue
         own_s = watched.cpu_at(end) - watched.cpu_at(begin)
         own_s -= sum(each.cpu_s for each in spent if begin < each.at <= end)
-        # a process for each evaluation begins near 0 each time; one for all has an ever larger clock
-        starts = [each.entered_s for each in meanwhile if each.entered_s < 5]
-        start_s = sum(starts) if len(starts) > len(meanwhile) / 2 and max(starts) < 5 * min(starts) else 0.0
-        result[f"{first}-{last}"] = [1000 * own_s / len(meanwhile), 1000 * start_s / len(meanwhile)]
+        result[f"{first}-{last}"] = [1000 * own_s / len(meanwhile), 1000 * _starting_s(meanwhile)]
     return result
+
+
+def _starting_s(meanwhile: Sequence[Evaluated]) -> float:
+    """CPU seconds per evaluation that it took to start a process for it; 0 where one process makes many.
+
+    A process for each evaluation begins near 0 each time; one for all has an ever larger clock.
+    """
+    starts = [each.entered_s for each in meanwhile if each.entered_s < 5]
+    few = len(starts) <= len(meanwhile) / 2
+    if few or max(starts) >= 5 * min(starts) or starts == sorted(starts):
+        return 0.0
+    return sum(starts) / len(meanwhile)
 
 
 def _bests(

@@ -30,11 +30,11 @@ KINDS = ("search", "latency", "faults", "kill")
 
 
 def outcomes() -> list[Outcome]:
-    """What was run, as the cache has it; of each kind only what had the same number of calls as the newest."""
+    """What was run, as the cache has it; of each arm and kind only what had the same number of calls as its newest."""
     paths = sorted((CACHE / "work").glob("*/outcome.json"), key=lambda path: path.stat().st_mtime)
     found = [json.loads(path.read_text()) for path in paths]
-    newest = {outcome["kind"]: outcome["asked"] for outcome in found}
-    return [outcome for outcome in found if outcome["asked"] == newest[outcome["kind"]]]
+    newest = {(outcome["kind"], outcome["arm"]): outcome["asked"] for outcome in found}
+    return [outcome for outcome in found if outcome["asked"] == newest[outcome["kind"], outcome["arm"]]]
 
 
 def spread(values: Sequence[float], digits: int = 4) -> str:
@@ -209,7 +209,7 @@ def text(found: Sequence[Outcome], command: str, memory_gb: int, limit_s: int) -
         f"the last 15 minutes {os.getloadavg()[2]:.0f}"
     )
     repeats = min((len(runs) for runs in kinds["search"].values()), default=0)
-    few = f" With {repeats} of each, the order can be chance." if repeats < FEW else ""
+    few = f" With fewer than {FEW} of each, the order can be chance." if repeats < FEW else ""
     parts = [INTRODUCTION.format(command=command, day=date.today(), machine=machine, few=few), _arms()]
     made: Sequence[tuple[str, Callable[[], str], bool]] = (
         ("Best score by number of model calls", lambda: scores_table(kinds["search"]), bool(kinds["search"])),

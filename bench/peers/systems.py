@@ -94,9 +94,9 @@ ARMS = {
         Arm(
             "evolve, best",
             SYSTEMS[EVOLVE],
-            f"`archive.islands=1`, `--no-mlflow`; wide: `llm.in_flight={_WIDE}`",
-            {"set": ["archive.islands=1"], "mlflow": False},
-            {"in_flight": _WIDE},
+            f"`--no-mlflow`; wide: `llm.in_flight={_WIDE}`, `llm.paced=false`",
+            {"mlflow": False},
+            {"in_flight": _WIDE, "set": ["llm.paced=false"]},
         ),
         Arm(
             "best-of-n",

@@ -1,9 +1,9 @@
-"""What the clients of both interfaces have in common: the meaning of their errors."""
+"""What the clients of both interfaces have in common: the meaning of their errors, and connections."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ _BY_STATUS = {
 # words by which providers and servers say what a status alone does not
 _TOO_LONG = ("context_length", "context length", "prompt is too long", "maximum context", "too many tokens")
 _FILTERED = ("content_filter", "content filter", "content_policy", "content management policy")
+_END = b"[DONE]"
 _NO_CREDIT = ("insufficient_quota", "credit balance", "billing")
 
 
@@ -71,3 +72,35 @@ def rehearsal(body: str, stream: bool) -> Iterator[httpx2.Client]:
     answer = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=body.encode()))
     with httpx2.Client(transport=answer) as client:
         yield client
+
+
+def reusing() -> httpx2.Client:
+    """A client that keeps its connections, also after a stream that its reader leaves at the mark of its end.
+
+    What then remains is the end of the body alone. Unread it costs the connection, and the next call a new one with
+    its handshakes.
+    """
+    import httpx2
+    import openai
+
+    class ToTheEnd(httpx2.SyncByteStream):
+        def __init__(self, body: httpx2.SyncByteStream) -> None:
+            self._body, self._parts, self._last = body, iter(body), b""
+
+        def __iter__(self) -> Iterator[bytes]:
+            for part in self._parts:
+                self._last = part
+                yield part
+
+        def close(self) -> None:
+            if _END in self._last:
+                with suppress(httpx2.HTTPError):  # the reply is complete: nothing is lost with the connection
+                    for _ in self._parts:
+                        pass
+            self._body.close()
+
+    def keep(response: httpx2.Response) -> None:
+        if isinstance(response.stream, httpx2.SyncByteStream):
+            response.stream = ToTheEnd(response.stream)
+
+    return openai.DefaultHttpxClient(event_hooks={"response": [keep]})

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from evolve.models.base import Failure, Model, Reply, estimated, without_keys
-from evolve.models.http import of_status, rehearsal
+from evolve.models.http import of_status, rehearsal, reusing
 from evolve.models.spec import Spec
 from evolve.records import Fault, Prompt, Usage
 
@@ -45,7 +45,7 @@ class OpenAIModel(Model):
             base_url=spec.url or None,
             timeout=timeout_s,
             max_retries=0,
-            http_client=http,
+            http_client=http or reusing(),
         )
 
     def ask(self, prompt: Prompt, reply_tokens: int) -> Reply:

@@ -188,11 +188,12 @@ class LlmProposer(ModelProposer):
     def _candidate(self, request: Request, exchange: Exchange) -> Candidate:
         file, parent = self._contract.file, self._find(request.parents[0])
         text = edits.program(exchange.reply, parent.files[file], exchange.cut, self._contract.entry)
-        defined = programs.defined_functions(programs.parse(text, file))
-        if self._contract.entry and self._contract.entry not in defined:
+        tree = programs.parse(text, file)
+        if self._contract.entry and self._contract.entry not in programs.defined_functions(tree):
             raise ProgramError(f"the program does not define {self._contract.entry}")
         note = idea(edits.said(exchange.reply))
-        made = programs.make_candidate({**parent.files, file: text}, request.parents, request.operator, note)
+        files = {**parent.files, file: text}
+        made = programs.make_candidate(files, request.parents, request.operator, note, {file: tree})
         if made.id == parent.id:
             raise ProgramError("the program is the same as its parent")
         return replace(made, number=request.number)
