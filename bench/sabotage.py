@@ -266,21 +266,27 @@ class Outcome(msgspec.Struct):
 
 
 def sabotaged(where: Site, name: str, the_problem: Problem, folder: Path, seed: int) -> Outcome:
-    """One run with one fault; a run that stops is resumed, as its last line says."""
+    """One run with one fault; a run that stops is resumed, as its last line says.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted, so that nothing can be said about the fault.
+    """
     _, fault = FAULTS[name]
     outcome = Outcome(where.engine, name, where.cut_s if name == "cut" else 0.0)
     saboteur = Saboteur(lambda: fault(where))
     search = run.start(folder, on_site(where, the_problem, {"seconds": 1e6}, seed), [saboteur])
     with replaced(saboteur.make_backend):
         try:
-            search.execute()
+            result = search.execute()
         except BackendError as error:
             print(f"stopped: {error}", flush=True)
             outcome.stopped += 1
             search.journal.close()
             search = run.reopen(folder, observers=[saboteur])
-            search.execute()
+            result = search.execute()
     search.journal.close()
+    if result.stopped is run.Stop.INTERRUPTED:  # somebody ended this program, not only its search
+        raise KeyboardInterrupt
     outcome.pause_s = round(saboteur.pause, 1)
     saboteur.thread.join()
     count(folder, the_problem, outcome)
