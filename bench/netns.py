@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+NUMBERS = 200  # of networks, each the third part of its addresses
+
 
 class Namespace(NamedTuple):
     """name: for `ip netns exec`. cable: the device at this end; `here` and `there` are the addresses of its ends."""
@@ -35,15 +37,16 @@ def available() -> bool:
 
 @contextmanager
 def network(count: int) -> Iterator[list[Namespace]]:
-    """So many namespaces, gone at the end."""
-    own = os.getpid() % 200
+    """So many namespaces, gone at the end. Several processes may have some at a time."""
+    own = _claim()
     hosts = [
         Namespace(f"evolve{own}-{n}", f"ev{own}-{n}", f"10.{213 + n}.{own}.1", f"10.{213 + n}.{own}.2")
         for n in range(count)
     ]
     try:
-        for host in hosts:
-            ip("netns", "add", host.name)
+        for place, host in enumerate(hosts):
+            if place:
+                ip("netns", "add", host.name)
             ip("link", "add", host.cable, "type", "veth", "peer", "name", "eth0", "netns", host.name)
             ip("addr", "add", f"{host.here}/24", "dev", host.cable)
             ip("link", "set", host.cable, "up")
@@ -53,7 +56,17 @@ def network(count: int) -> Iterator[list[Namespace]]:
             ip("-n", host.name, "route", "add", "default", "via", host.here)
         yield hosts
     finally:
-        for host in hosts:
+        for host in reversed(hosts):  # the first one is the claim
             # a process that is still ending keeps a namespace, and with it the cable
             for words in (("link", "del", host.cable), ("netns", "del", host.name)):
                 subprocess.run(["ip", *words], capture_output=True, check=False)
+
+
+def _claim() -> int:
+    """A number that no other process uses, by making the first namespace of that number."""
+    numbers = [(os.getpid() + offset) % NUMBERS for offset in range(NUMBERS)]
+    for own in numbers:
+        words = ["ip", "netns", "add", f"evolve{own}-0"]
+        if subprocess.run(words, capture_output=True, check=False).returncode == 0:
+            return own
+    raise RuntimeError(f"all {NUMBERS} networks are in use, or none can be made; `ip netns list` shows them")

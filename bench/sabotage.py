@@ -30,6 +30,8 @@ from evolve.settings import Settings
 
 COUNTS = Path(__file__).parent / "backends_faults.jsonl"  # one line for each fault that was made
 HOSTS = 2
+APART_S = 8  # between the starts of two nodes of Ray
+STARTS = 5  # times that a first worker is waited for
 BEFORE, AFTER = 30, 60  # evaluations with all hosts before a fault, and once it is over
 
 
@@ -100,7 +102,10 @@ def site(engine: str, environment: dict[str, str], cut_s: float) -> Iterator[Sit
         address, head, worker = ENGINES[engine](here)
         first = supervised(head)
         workers = tuple(
-            supervised(worker.format(there=host.there), "ip", "netns", "exec", host.name) for host in hosts
+            supervised(
+                worker.format(there=host.there, after=APART_S * place), "ip", "netns", "exec", host.name
+            )
+            for place, host in enumerate(hosts, 1)
         )
         names, cables = tuple(host.name for host in hosts), tuple(host.cable for host in hosts)
         made = Site(engine, address, first, workers, names, cables, cut_s)
@@ -132,13 +137,14 @@ def dask_site(here: str) -> tuple[str, str, str]:
 def ray_site(here: str) -> tuple[str, str, str]:
     """The same for Ray: its head node gets no work, so that all of it is done by the two hosts."""
     start = f"{sys.executable} -m ray.scripts.scripts start --block --object-store-memory 100000000"
-    address = f"{here}:16379"
-    head = "--head --port 16379 --num-cpus 0 --include-dashboard false --temp-dir {folder}"
+    address = f"{here}:6399"
+    head = "--head --port 6399 --num-cpus 0 --include-dashboard false --temp-dir {folder}"
     folder = tempfile.mkdtemp(prefix="ray-")
     return (
         address,
         f"{start} {head.format(folder=folder)} --node-ip-address {here}",
-        f"{start} --address {address} --num-cpus 1 --node-ip-address {{there}}",
+        # nodes of one machine that start at the same time choose the same names for their sockets
+        f"sleep {{after}}; {start} --address {address} --num-cpus 1 --node-ip-address {{there}}",
     )
 
 
@@ -260,21 +266,27 @@ class Outcome(msgspec.Struct):
 
 
 def sabotaged(where: Site, name: str, the_problem: Problem, folder: Path, seed: int) -> Outcome:
-    """One run with one fault; a run that stops is resumed, as its last line says."""
+    """One run with one fault; a run that stops is resumed, as its last line says.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted, so that nothing can be said about the fault.
+    """
     _, fault = FAULTS[name]
     outcome = Outcome(where.engine, name, where.cut_s if name == "cut" else 0.0)
     saboteur = Saboteur(lambda: fault(where))
     search = run.start(folder, on_site(where, the_problem, {"seconds": 1e6}, seed), [saboteur])
     with replaced(saboteur.make_backend):
         try:
-            search.execute()
+            result = search.execute()
         except BackendError as error:
             print(f"stopped: {error}", flush=True)
             outcome.stopped += 1
             search.journal.close()
             search = run.reopen(folder, observers=[saboteur])
-            search.execute()
+            result = search.execute()
     search.journal.close()
+    if result.stopped is run.Stop.INTERRUPTED:  # somebody ended this program, not only its search
+        raise KeyboardInterrupt
     outcome.pause_s = round(saboteur.pause, 1)
     saboteur.thread.join()
     count(folder, the_problem, outcome)
@@ -282,16 +294,22 @@ def sabotaged(where: Site, name: str, the_problem: Problem, folder: Path, seed: 
 
 
 def warm_up(where: Site, the_problem: Problem, folder: Path) -> None:
-    """Until the workers are there and know the problem."""
+    """Until a worker is there and knows the problem; on a busy machine, Ray's nodes take minutes to come."""
     search = run.start(folder, on_site(where, the_problem, {"evaluations": 100}))
-    search.execute()
+    for attempt in range(STARTS):
+        try:
+            search.execute()
+            break
+        except BackendError:
+            if attempt + 1 == STARTS:
+                raise
     search.journal.close()
 
 
 def on_site(where: Site, the_problem: Problem, budget: dict[str, float], seed: int = 1) -> Settings:
     backend = {"kind": where.engine, "address": where.address}
     given = {"workers": 0, "backend": backend, "budget": budget, "seed": seed}
-    options = ["jail.minimum=rlimits", "mlflow.enabled=false", "racing.stages=[]"]
+    options = ["jail.minimum=rlimits", "mlflow.enabled=false", "racing.enabled=false", "racing.stages=[]"]
     return settings.resolve(str(the_problem.folder), given, options)
 
 

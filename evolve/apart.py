@@ -3,7 +3,8 @@
 To propose is most of what a loop has to do (docs/scaling.md), and needs nothing of its state but a sample. So the loop
 draws the sample of each proposal, a process makes the proposal by a generator of its own, seeded from the run's seed
 and the proposal's number, and the loop takes them in the order of their numbers. The search is then another one than
-without them, as more workers make it another one; its journal holds every proposal, so resuming it is exact.
+without them, as more workers make it another one; its journal holds every proposal, so resuming it is exact. A replay
+takes these proposals as they are: when each of their samples was drawn is not in the journal.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from evolve.proposers.process import Ask, Order, Setup, framed, messages
 from evolve.records import Candidate, Proposal, Sample
 from evolve.settings import Settings, available_cores
 
+NOTE = "apart"  # in the journal: number of the first proposal that was made so; those after it are not made again
 MANY = 100  # evaluations that keep a cluster busy, from which on processes are worth starting
 PROCESSES = 4  # at most; one makes more than a thousand proposals a second
 LEAD = 48  # proposals that a process has to make at a time: enough that it never waits

@@ -2,8 +2,8 @@
 
 The journal says in which order things happened; all else is worked out anew: which sample was drawn, what a model
 was asked, which program came of its reply, how that program scores, who was placed and promoted. Only the replies
-themselves, and programs that came from other runs, are taken from the journal, so no model is needed, no key, and no
-network.
+themselves, programs that came from other runs, and genetic proposals that were made apart from a busy loop are taken
+from the journal, so no model is needed, no key, and no network.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from evolve import apart, settings
 from evolve import program as programs
 from evolve import run as runs
-from evolve import settings
 from evolve.assembly import make_search
 from evolve.journal import Entry, Journal, Placed
 from evolve.records import (
     MIGRANT,
+    Candidate,
     Evaluation,
     Exchange,
     Intervention,
@@ -95,7 +96,7 @@ def replay(folder: Path, advance: Callable[[str], None] = lambda _: None) -> Rep
         the_problem = runs.unchanged_problem(folder, the_settings, journal)
         search = make_search(the_settings, the_problem, journal)
         with Workers(the_problem, the_settings, search.seen) as workers:
-            again = _Replay(search, workers.submit, Replayed(folder))
+            again = _Replay(search, workers.submit, Replayed(folder), int(journal.meta(apart.NOTE) or 0))
             for entry in journal.entries():
                 advance(type(entry.record).__name__.lower())
                 try:
@@ -108,11 +109,22 @@ def replay(folder: Path, advance: Callable[[str], None] = lambda _: None) -> Rep
     return again.found
 
 
-class _Replay:
-    """One replay: the search as it goes along with the journal, and what differs."""
+def _identified(candidate: Candidate) -> Candidate:
+    """A candidate of the journal with the id that its program has."""
+    return replace(candidate, id=programs.identity(candidate.files))
 
-    def __init__(self, search: Search, submit: Callable[[Task], Future[Evaluation]], found: Replayed) -> None:
+
+class _Replay:
+    """One replay: the search as it goes along with the journal, and what differs.
+
+    apart: number of the first proposal that was made apart from the loop; 0 = all were made by it.
+    """
+
+    def __init__(
+        self, search: Search, submit: Callable[[Task], Future[Evaluation]], found: Replayed, apart: int
+    ) -> None:
         self.found = found
+        self._apart = apart
         self._search = search
         self._submit = submit
         self._running: dict[tuple[str, Split], Future[Evaluation]] = {}
@@ -150,7 +162,10 @@ class _Replay:
         if answer:
             return self._search.finish(answer)
         if record.operator == MIGRANT and record.candidate is not None:  # the other run is not needed again
-            return self._search.admit(replace(record.candidate, id=programs.identity(record.candidate.files)))
+            return self._search.admit(_identified(record.candidate))
+        if 0 < self._apart <= record.number:
+            candidate = _identified(record.candidate) if record.candidate else None
+            return self._search.made(replace(record, candidate=candidate))
         return self._search.propose()
 
     def _begin(self) -> None:

@@ -22,7 +22,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from evolve import __version__, account, problem, settings, skills
+from evolve import __version__, account, apart, problem, settings, skills
 from evolve.account import Account
 from evolve.apart import Apart, Made
 from evolve.assembly import BUDGET_NOTE, SKILLS_NOTE, make_proposer, make_search
@@ -158,6 +158,7 @@ class Run:
         self._next_look = the_settings.share.every
         self._reopened = False
         self._order_noted = bool(order)
+        self._apart_noted = bool(journal.meta(apart.NOTE))
         self._interrupted = threading.Event()
         self.remarks: list[str] = []  # of the backend, for the user
 
@@ -312,6 +313,9 @@ class Run:
         """Take what other processes have proposed, and have more proposed, until all workers have enough."""
         for proposal in self.apart.made():
             if self._may_begin():
+                if not self._apart_noted:
+                    self.journal.note(apart.NOTE, str(self.search.proposals + 1))
+                    self._apart_noted = True
                 self._intervene(workers)
                 self._propose(workers, self.search.made(proposal))
         enough = QUEUED_PER_WORKER * workers.capacity()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from evolve import apart, run
+from evolve import apart, replay, run
 from evolve.apart import LEAD, Apart, Made
 from evolve.assembly import make_proposer
 from evolve.backends.base import Backend, Host, Returned
@@ -181,6 +181,7 @@ def test_a_run_with_proposals_from_processes_is_complete_and_resumes_exactly(
     tried = [(each.candidate, each.split) for each in records if isinstance(each, Evaluation)]
     assert len(set(tried)) == len(tried)
     assert {each.candidate.id for each in proposals if each.candidate} <= {name for name, _ in tried}
+    assert replay.replay(tmp_path / "run").differences == []
     again = run.reopen(tmp_path / "run")
     assert list(again.search.archive.members()) == list(searched.search.archive.members())
     assert again.search.proposals == searched.search.proposals

@@ -327,6 +327,34 @@ def crew(
         yield made, engines[0]
 
 
+class SlowlyExamining(FlakyEngine):
+    """Refuses one host at once, and takes a few looks for the other one."""
+
+    looks = 0
+
+    def look(self) -> None:
+        self.looks += 1
+
+    def slots(self) -> int:
+        return 0 if self.examining() else 2
+
+    def hosts(self) -> list[Host]:
+        return [Host("refused", "", 0, "it has no jail"), *([] if self.examining() else super().hosts())]
+
+    def examining(self) -> bool:
+        return self.looks < 4
+
+
+def test_a_host_that_is_refused_does_not_end_the_wait_for_one_that_is_still_examined(
+    small: Problem, small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evolve.backends.crew.REFUSED_S", 0.0)
+    with Crew(small, chosen(small_folder, 2), Seen(), lambda *sent: SlowlyExamining({}, *sent)) as backend:
+        assert backend.capacity() == 2
+        assert submit(backend, 1)[0].result(PATIENCE_S).ok
+        assert "host refused (no jail) gets no work: it has no jail" in backend.remarks()
+
+
 def submit(backend: Backend, count: int, first: int = 0) -> list[Any]:
     numbers = range(first, first + count)
     return [backend.submit(Task(program(IN_ORDER, number), Split.TRAIN, None)) for number in numbers]

@@ -38,7 +38,10 @@ OVERDUE = 20.0  # times as long as expected is too long,
 OVERDUE_S = 10.0  # but not before so many seconds
 UNKNOWN_S = 60.0  # the same, beside the limits of CPU time, before any evaluation has come back
 PATIENCE_S = 60.0  # for which a cluster may be without any worker,
-REFUSED_S = 10.0  # or, at the start, have none but those that may not have work
+REFUSED_S = 10.0  # or, at the start, have none but those that may not have work,
+EXAMINED_S = (
+    180.0  # or none that has been examined: to start there, and to attack the jail, takes long on a busy host
+)
 QUEUED = 2  # batches for each slot: one running, one on its way
 LINGER_S = 0.005  # without a new task before a batch that is not full is sent
 LOOK_S = 1.0  # between two looks at the hosts
@@ -388,12 +391,18 @@ class Crew:
         began = time.monotonic()
         self._look()
         while not self._slots:
-            # others may join; where some came and all were refused, not many more will
-            refused = self._engine.hosts() and not self._engine.examining()
-            if time.monotonic() - began > (REFUSED_S if refused else PATIENCE_S):
-                raise BackendError(f"the cluster has no worker that may have work{self._refusals()}")
+            if time.monotonic() - began > self._start_s():
+                late = f"; one is still being examined after {EXAMINED_S:.0f} s" * self._engine.examining()
+                raise BackendError(f"the cluster has no worker that may have work{late}{self._refusals()}")
             time.sleep(0.1)
             self._look()
+
+    def _start_s(self) -> float:
+        """How long a first worker is waited for."""
+        if self._engine.examining():
+            return EXAMINED_S
+        # others may join; where some came and all were refused, not many more will
+        return REFUSED_S if self._engine.hosts() else PATIENCE_S
 
     def _refusals(self) -> str:
         return "".join(f"\n  {host.name}: {host.refusal}" for host in self._engine.hosts() if host.refusal)
