@@ -270,7 +270,9 @@ class Session:
             return
         share = max(NAP_S, min(LONGEST_NAP_S, limits[0] / 2, start / 2))
         left = min(share, self._pace * (len(limits) - 1))
-        while left > START_S / 10:
+        # by the wall too: a program that hardly works would be waited for without end
+        until = time.monotonic() + left * LAG
+        while left > START_S / 10 and time.monotonic() < until:
             time.sleep(min(LONGEST_NAP_S, left * self._lag))
             now = self._process.cpu_s()
             worked = 0.0 if now is None else now - start
