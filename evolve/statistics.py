@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -53,14 +54,21 @@ def bootstrap_mean(
         "" is a family of its own. () = none has relatives.
     """
     sample = np.asarray(values, float)
-    rng = np.random.default_rng(seed)
     if any(families):
-        means = _family_means(sample, families, rng, resamples)
+        means = _family_means(sample, families, np.random.default_rng(seed), resamples)
     else:
-        means = sample[rng.integers(0, len(sample), (resamples, len(sample)))].mean(axis=1)
+        means = sample[_drawn(seed, resamples, len(sample))].mean(axis=1)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(sample.mean()), float(low), float(high))
+
+
+@lru_cache(2)
+def _drawn(seed: int, resamples: int, count: int) -> npt.NDArray[np.intp]:
+    """Places of resampled values, (resamples, count). A search judges all its challengers by the same ones."""
+    drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))
+    drawn.flags.writeable = False
+    return drawn
 
 
 def _family_means(

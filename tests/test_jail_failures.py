@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from evolve.jail import Jail, Level, Limits, wire
+from evolve.jail import Jail, Level, Limits, encode_arguments, wire
 from evolve.records import Status
-from tests.jail_tools import LIMITS, TOOLS, ask, fail, healthy, strong
+from tests.jail_tools import LIMITS, TOOLS, ask, fail, healthy, open_session, strong
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +164,27 @@ def test_an_endless_program_is_timed_out_and_harms_nobody(armed: Jail, name: str
     status, feedback = fail(armed, source)
     assert (status, word in feedback) == (Status.TIMED_OUT, True), feedback
     assert healthy(armed)
+
+
+DAWDLE = """
+import time
+asked = 0
+def f():
+    global asked
+    asked += 1
+    end = time.process_time() + 0.003
+    while time.process_time() < end or asked > 3:
+        time.sleep(0.02 if asked > 3 else 0)
+    return asked
+"""
+
+
+def test_a_program_that_hardly_works_any_more_is_timed_out_after_its_answers(armed: Jail) -> None:
+    with open_session(armed, DAWDLE) as session:
+        *answers, last = session.ask([encode_arguments([])] * 30, [0.2] * 30)
+    assert [answer.value for answer in answers] == [1, 2, 3]
+    assert last.failure is not None
+    assert (last.failure.status, "waits or sleeps" in last.failure.feedback) == (Status.TIMED_OUT, True)
 
 
 REFUSED = [

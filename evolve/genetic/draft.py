@@ -81,7 +81,7 @@ class Draft:
             kept = [changed.get(d.name, d) if d.is_function else d for d in self.source.definitions]
             self.source = replace(self.source, definitions=tuple(kept)).pruned()
             names = [name for name in changed if name in self.source.functions]
-            if any(self.source.analysis(name).unbound for name in names):
+            if any(self.source.lacks_names(name) for name in names):
                 self.undo()
                 return False
         self._open.clear()

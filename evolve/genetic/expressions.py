@@ -285,8 +285,8 @@ def of_binary(operator: ast.operator, left: Type, right: Type) -> Type:
     if left.is_array or right.is_array:
         return calls.numeric((left, right))
     if left.is_scalar and right.is_scalar:
-        result = calls.numeric((left, right))
-        return FLOAT if isinstance(operator, ast.Div) else result._replace(dim="")
+        whole = left.kind != "float" and right.kind != "float" and not isinstance(operator, ast.Div)
+        return INT if whole else FLOAT
     if left.kind in ("list", "str") and left.kind == right.kind:
         return join(left, right)
     if left.kind in ("list", "str") and right.kind == "int":

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from evolve.genetic.expressions import BUILTINS
 from evolve.genetic.infer import analyse
 from evolve.genetic.nodes import Holder, Survey, assign, bare, clone, holders, survey, walk
 from evolve.genetic.places import Analysis, Globals, Signature, shaped, signature
@@ -191,6 +192,14 @@ class Source:
 
     def analysis(self, function: str) -> Analysis:
         return self.functions[function].analysis(self.known)
+
+    def lacks_names(self, function: str) -> bool:
+        """Whether a function reads a name that nothing binds."""
+        definition = self.functions[function]
+        parameters = {name for name, _, _ in definition.signature.parameters}
+        free = [name for name in definition.mentions if name not in parameters and name not in self.by_name]
+        # most read their parameters and the top level only, which takes no look at what is bound where
+        return not BUILTINS.issuperset(free) and bool(self.analysis(function).unbound)
 
     def reachable(self, roots: Iterable[str]) -> frozenset[str]:
         """Names of the definitions that the roots need, themselves included."""

@@ -23,6 +23,7 @@ from evolve.records import Status, Value
 TEXT = 2000  # characters of feedback
 NAP_S = 0.008  # of CPU; answers to questions written ahead are taken several at a time: each look costs
 LONGEST_NAP_S = 0.05  # wall; how far a program can pass its limits before somebody looks
+BUSY = 0.75  # of what a program was to work meanwhile
 LAG = 16.0  # a crowded machine gives a program one second in so many, at the least
 START_S = 0.0005  # no process has loaded a program before that
 _CLAIMS = frozenset({Status.INVALID, Status.CRASHED, Status.OUT_OF_MEMORY, Status.FORBIDDEN})
@@ -278,11 +279,14 @@ class Session:
             return
         share = max(NAP_S, min(LONGEST_NAP_S, limits[0] / 2, start / 2))
         left = min(share, self._pace * (len(limits) - 1))
-        while left > START_S / 10:
-            time.sleep(min(LONGEST_NAP_S, left * self._lag))
+        # by the wall too: a program that hardly works would be waited for without end
+        until = time.monotonic() + left * LAG
+        while left > START_S / 10 and time.monotonic() < until:
+            nap = min(LONGEST_NAP_S, left * self._lag)
+            time.sleep(nap)
             now = self._process.cpu_s()
             worked = 0.0 if now is None else now - start
-            if worked <= 0.0:  # it waits for us, or has ended
+            if worked < BUSY * nap / self._lag:  # it waits for us by now, or has ended
                 return
             left, start = left - worked, start + worked
 
