@@ -385,7 +385,9 @@ def test_a_server_that_never_answers_does_not_stop_a_search(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr("evolve.observers.mlflow.STUCK_S", 600.0)  # a crowded machine takes long to import MLflow
+    monkeypatch.setattr(
+        "evolve.observers.mlflow.STUCK_S", 600.0
+    )  # a crowded machine takes long to import MLflow
     given = {"budget": {"evaluations": 20}, "workers": 1}
     with silent_server() as store:
         mirror = MlflowMirror(store)
