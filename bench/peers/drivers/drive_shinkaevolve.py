@@ -42,7 +42,7 @@ def runner():
         chosen["proposal_buffer_max"] = settings["proposals"]
     evolution = EvolutionConfig(
         task_sys_msg=(place / "statement.md").read_text(),
-        num_generations=order["calls"],
+        num_generations=order["calls"] + 1,  # the first one is the initial program
         llm_models=[f"local/stand-in@{order['url']}"],
         embedding_model=None,
         init_program_path=str(place / "initial.py"),
