@@ -13,6 +13,7 @@ from rich.console import Console
 
 from evolve.cli import main
 from evolve.doctor import MISSING, print_examination
+from evolve.observers.mlflow import pending
 
 COMMANDS = ["run", "resume", "replay", "evaluate", "baselines", "problems", "new"]
 COMMANDS += ["audit", "show", "lineage", "diff", "publish", "compare", "mlflow", "doctor"]
@@ -172,8 +173,9 @@ def test_resume_takes_a_new_budget(finished: tuple[Path, dict[str, object]], tmp
     import shutil
 
     folder = shutil.copytree(finished[0], tmp_path / "copy")
-    resumed = call("resume", folder, "--evaluations", 220, "--no-mlflow", "--json")
+    resumed = call("resume", folder, "--evaluations", 220, "--json")
     assert json.loads(resumed.stdout)["evaluations"] == 220
+    assert pending(folder) is None  # begun without the mirror, it goes on without
 
 
 MISTAKES = [

@@ -123,11 +123,13 @@ def run(problem: str, overrides: tuple[str, ...], out: Path | None, as_json: boo
 @click.option("--dollars", type=float, help="New total of dollars for models.")
 @with_backend
 @click.option(
-    "--mlflow/--no-mlflow", default=True, help="Mirror the run to MLflow in the background. [default: on]"
+    "--mlflow/--no-mlflow",
+    default=None,
+    help="Mirror the run to MLflow in the background. [default: as the run began]",
 )
 @cache_option
 @json_option
-def resume(run: str, mlflow: bool, cache: bool | None, as_json: bool, **options: Any) -> None:
+def resume(run: str, mlflow: bool | None, cache: bool | None, as_json: bool, **options: Any) -> None:
     """Go on where a run stopped or was killed. RUN is a folder, a name under runs/, or 'latest'.
 
     It goes on with the backend that it had, or with the one that is named here.
@@ -137,7 +139,8 @@ def resume(run: str, mlflow: bool, cache: bool | None, as_json: bool, **options:
 
     folder = run_folder(run)
     as_begun = settings.load(folder / runs.SETTINGS_FILE)
-    _check_share(as_begun.share.mlflow, mlflow)
+    mirrored = as_begun.mlflow.enabled if mlflow is None else mlflow
+    _check_share(as_begun.share.mlflow, mirrored)
     limits = {name: options[name] for name in LIMITS}
     asked = any(limit is not None for limit in limits.values())
     budget = settings.BudgetSettings(**limits) if asked else None
@@ -148,7 +151,7 @@ def resume(run: str, mlflow: bool, cache: bool | None, as_json: bool, **options:
         lambda observers, store: runs.reopen(
             folder, budget, observers, store, backend=backend, workers=options["workers"]
         ),
-        mlflow,
+        mirrored,
         cached,
         as_json,
     )
