@@ -59,6 +59,10 @@ class Evaluator:
         self._cache = cache
         self._profiled = profiled
 
+    def use(self, seen: Seen) -> None:
+        """From now on, know these decisions; for workers that several searches share."""
+        self._watch = replace(self._watch, seen=seen)
+
     @cached_property
     def jail(self) -> Jail:
         return Jail(self._limits, minimum=self._minimum, settled=self._settled)

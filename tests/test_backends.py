@@ -25,10 +25,10 @@ from evolve.backends.base import Backend, Host, Lost, Returned
 from evolve.backends.crew import ATTEMPTS, Crew
 from evolve.backends.environment import scrubbed
 from evolve.backends.local import LocalWorkers, within_gpus
-from evolve.backends.messages import Batch, Done, Examined, Reply
+from evolve.backends.messages import Batch, Done, Examined, Reply, pack
 from evolve.backends.pace import BATCH_S, Pace
 from evolve.backends.parcel import Parcel, open_parcel, wrap
-from evolve.backends.station import examine
+from evolve.backends.station import examine, serve
 from evolve.errors import BackendError, SettingsError, UsageError
 from evolve.evaluate import Evaluator
 from evolve.jail import Level, machine
@@ -37,7 +37,7 @@ from evolve.problem import Problem
 from evolve.records import Evaluation, Proposal, Split, Status
 from evolve.search import Task
 from evolve.settings import BackendSettings
-from evolve.trial import Seen
+from evolve.trial import Race, Seen
 from tests.contracts.backend import PATIENCE_S, BackendContract, chosen, essence, program, talking
 from tests.test_run import entries, facts, wait_for
 
@@ -231,6 +231,25 @@ def test_a_host_below_the_minimum_gets_no_work_and_it_is_said_once(
 
 def parcel_of(the_problem: Problem, folder: Path) -> Parcel:
     return wrap(the_problem, chosen(folder), False, False, "")
+
+
+def test_searches_on_the_same_workers_do_not_know_each_others_decisions(small_folder: Path) -> None:
+    parcel = parcel_of(problem.load(str(small_folder)), small_folder)
+    sent = msgspec.msgpack.encode(parcel)
+
+    def evaluate(name: str, horizon: int, *digests: str) -> Evaluation:
+        task = Task(program(IN_ORDER), Split.TRAIN, Race((8,), None, 0.95, horizon))
+        batch = pack(parcel.key, name, [(1, task)], 0, list(digests), 60.0)
+        reply = msgspec.msgpack.decode(serve(batch, sent), type=Reply)
+        assert reply.known == len(digests)
+        (done,) = reply.done
+        assert done.evaluation is not None
+        return done.evaluation
+
+    first = evaluate("one", 0)
+    assert first.status is Status.OK
+    assert evaluate("one", 1, first.decisions).status is Status.DUPLICATE
+    assert evaluate("other", 1, "0" * 16).status is Status.OK
 
 
 @pytest.mark.parametrize("name", ["online_paging", "smtt_dispatch"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -112,6 +113,7 @@ class Crew:
         self._seen = seen
         self._connect = connect
         self._profiled = profiled
+        self._run = uuid.uuid4().hex[:12]
         self._limit = the_settings.workers  # 0 = all that there are
         self._inbox: queue.SimpleQueue[tuple[int, bytes | Lost] | _Open | None] = queue.SimpleQueue()
         self._remarks: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -327,7 +329,7 @@ class Crew:
         # no job looks beyond its own horizon, and what every worker knows is not sent again
         horizon = max((task.race.horizon for _, task in tasks if task.race), default=0)
         start = min(self._known.start(now), horizon)
-        batch = pack(self._key, tasks, start, self._known.digests[start:horizon], BATCH_S)
+        batch = pack(self._key, self._run, tasks, start, self._known.digests[start:horizon], BATCH_S)
         self._flown += 1
         flight = self._flown
         self._flights[flight] = _Flight(numbers, now, sum(self._patience(task) for _, task in tasks))

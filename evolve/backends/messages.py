@@ -30,12 +30,14 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
 class Batch(msgspec.Struct, frozen=True, array_like=True):
     """Jobs that one worker does one after the other.
 
-    problem: digest of the parcel that holds it. races: each once, as many jobs share their bar.
-    start: how many digests of decisions the worker has to know already; `digests` are those that follow.
+    problem: digest of the parcel that holds it. run: a name that no other search on the cluster has.
+    races: each once, as many jobs share their bar.
+    start: how many of this run's digests of decisions the worker has to know already; `digests` are those that follow.
     seconds: after which no further job of the batch is begun.
     """
 
     problem: str
+    run: str
     races: list[Race]
     jobs: list[Job]
     start: int
@@ -89,9 +91,9 @@ def host(found: bytes | Lost, name: str, slots: int) -> Host:
 
 
 def pack(
-    problem: str, tasks: list[tuple[int, Task]], start: int, digests: list[str], seconds: float
+    problem: str, run: str, tasks: list[tuple[int, Task]], start: int, digests: list[str], seconds: float
 ) -> bytes:
-    """A batch of numbered tasks."""
+    """A batch of numbered tasks; see Batch."""
     races: list[Race] = []
     jobs = []
     for number, task in tasks:
@@ -103,7 +105,7 @@ def pack(
             race = races.index(common)
         candidate = task.candidate
         jobs.append(Job(number, candidate.id, dict(candidate.files), task.split, race, horizon))
-    return msgspec.msgpack.encode(Batch(problem, races, jobs, start, digests, seconds))
+    return msgspec.msgpack.encode(Batch(problem, run, races, jobs, start, digests, seconds))
 
 
 def unpack(batch: Batch, job: Job) -> Task:

@@ -28,6 +28,7 @@ from evolve.jail import machine
 from evolve.jail.attacks import require_closed
 from evolve.trial import Seen
 
+RUNS = 16  # searches whose decisions a worker remembers; one that is forgotten tells them again
 _WORKER = uuid.uuid4().hex[:12]
 _stations: dict[str, Station | str] = {}  # or why there is none
 _lock = threading.Lock()
@@ -45,7 +46,7 @@ class Station:
         self._folder = tempfile.TemporaryDirectory(prefix="evolve-")
         self._parcel = parcel
         self._problem = open_parcel(parcel, Path(self._folder.name))
-        self._seen = Seen()
+        self._seen: dict[str, Seen] = {}  # what is known of each run; that of the last one comes last
         self._learning = threading.Lock()
         self._idle: list[Evaluator] = []
         self._first = self._evaluator()
@@ -64,9 +65,7 @@ class Station:
 
     def _evaluator(self) -> Evaluator:
         parcel = self._parcel
-        return Evaluator(
-            self._problem, parcel.minimum, self._seen, describe=parcel.describe, profiled=parcel.profiled
-        )
+        return Evaluator(self._problem, parcel.minimum, describe=parcel.describe, profiled=parcel.profiled)
 
     @contextmanager
     def _warm(self) -> Iterator[Evaluator]:
@@ -81,23 +80,28 @@ class Station:
         finally:
             self._idle.append(evaluator)
 
-    def learn(self, start: int, digests: Sequence[str]) -> int:
-        """Take in digests of decisions from the `start`-th on; how many are known then."""
+    def learn(self, run: str, start: int, digests: Sequence[str]) -> Seen:
+        """What is known of a run: with its digests from the `start`-th on, unless some before them are missing."""
         with self._learning:
-            known = len(self._seen)
+            seen = self._seen[run] = self._seen.pop(run, Seen())
+            if len(self._seen) > RUNS:
+                del self._seen[next(iter(self._seen))]
+            known = len(seen)
             if start <= known:
                 for digest in digests[known - start :]:
-                    self._seen.add(digest)
-            return len(self._seen)
+                    seen.add(digest)
+            return seen
 
     def work(self, batch: Batch) -> Reply:
         """Do the jobs of a batch, until its time is over; the first one in any case."""
-        known = self.learn(batch.start, batch.digests)
+        seen = self.learn(batch.run, batch.start, batch.digests)
+        known = len(seen)
         if known < batch.start:
             return Reply(_host(), _WORKER, known)
         began = time.monotonic()
         done: list[Done] = []
         with self._warm() as evaluator:
+            evaluator.use(seen)
             for job in batch.jobs:
                 if done and time.monotonic() - began > batch.seconds:
                     break
