@@ -1,7 +1,7 @@
-"""The table of `discovered/README.md`, from the proofs of the packages there.
+"""The tables of what was found, from the proofs of the packages in `discovered/`.
 
-python bench/gallery.py            print it
-python bench/gallery.py --write    put it into discovered/README.md
+python bench/gallery.py            print them
+python bench/gallery.py --write    put them into discovered/README.md and, shorter, into README.md
 """
 
 from __future__ import annotations
@@ -43,19 +43,34 @@ def row(proof: dict[str, Any]) -> list[str]:
     ]
 
 
-def table() -> str:
-    """All rows as Markdown."""
-    head = [
-        "problem",
-        "found, on the holdout",
-        "best rival there",
-        "lead in score, 95 % interval",
-        "it is",
-        "on validation",
-        "program",
-    ]
-    lines = [head, ["---"] * len(head), *map(row, proofs())]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+HEAD = (
+    "problem",
+    "found, on the holdout",
+    "best rival there",
+    "lead in score, 95 % interval",
+    "it is",
+    "on validation",
+    "program",
+)
+SHORT = 5  # columns in README.md
+
+
+def table(folder: str = "", columns: int = len(HEAD)) -> str:
+    """All rows as Markdown, with links as from where `folder` lies."""
+    lines = [list(HEAD), ["---"] * len(HEAD), *map(row, proofs())]
+    shown = (f"| {' | '.join(line[:columns])} |" for line in lines)
+    return "\n".join(shown).replace("](", f"]({folder}")
+
+
+def pages() -> dict[Path, str]:
+    """The table for each file that has one."""
+    return {ROOT / "README.md": table(), ROOT.parent / "README.md": table("discovered/", SHORT)}
+
+
+def placed(text: str, new: str) -> str:
+    """A page with its table replaced."""
+    head, _, rest = text.partition(BEGIN)
+    return f"{head}{BEGIN}\n\n{new}\n\n{END}{rest.partition(END)[2]}"
 
 
 def main() -> None:
@@ -63,12 +78,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--write", action="store_true")
-    if not parser.parse_args().write:
-        print(table())
-        return
-    file = ROOT / "README.md"
-    head, _, rest = file.read_text(encoding="utf-8").partition(BEGIN)
-    file.write_text(f"{head}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    write = parser.parse_args().write
+    for file, found in pages().items():
+        if write:
+            file.write_text(placed(file.read_text(encoding="utf-8"), found), encoding="utf-8")
+        else:
+            print(f"{file.relative_to(ROOT.parent)}:\n\n{found}\n")
 
 
 if __name__ == "__main__":

@@ -36,8 +36,11 @@ def proof(name: str) -> dict[str, Any]:
     return found
 
 
-def test_the_table_is_that_of_the_proofs() -> None:
-    assert gallery().table() in (ROOT / "discovered" / "README.md").read_text(encoding="utf-8")
+def test_the_tables_are_those_of_the_proofs() -> None:
+    pages = gallery().pages()
+    assert len(pages) == 2
+    for file, table in pages.items():
+        assert table in file.read_text(encoding="utf-8")
 
 
 def test_each_package_is_in_the_table_with_its_commands() -> None:

@@ -450,13 +450,19 @@ def test_comments_survive_documenting() -> None:
 def test_an_argument_that_is_no_data_is_refused_by_name() -> None:
     instance = Instance("holdout/1", {"p": 1}, 0.0, facts={"rule": len})
     with pytest.raises(PublishError, match=r"holdout/1.*builtin_function"):
-        sample.choose([instance])
+        sample.choose([instance], problem.load("smtt").evaluator)
+
+
+@pytest.mark.parametrize("name", problem.bundled_problems())
+def test_instances_of_a_bundled_problem_can_be_written_down(name: str) -> None:
+    bundled = problem.load(name)
+    assert sample.choose(bundled.split(Split.VALIDATION)[:10], bundled.evaluator)
 
 
 def test_the_sample_is_spread_and_leaves_out_huge_instances() -> None:
     sizes = [1 if k % 5 else sample.MAX_CHARACTERS for k in range(100)]
     instances = [Instance(str(k), {"p": np.zeros(size, np.int64)}, 0.0) for k, size in enumerate(sizes)]
-    chosen = list(sample.choose(instances))
+    chosen = list(sample.choose(instances, problem.load("smtt").evaluator))
     assert len(chosen) == sample.COUNT
     assert all(index % 5 for index in chosen)
     assert chosen[0] < 20

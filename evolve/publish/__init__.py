@@ -107,7 +107,7 @@ def publish(
         case = replace(case, review=review, registered=known)
         case.problem.check_disjoint()
         package.check_evaluator(case)
-        chosen = sample.choose(case.instances)
+        chosen = sample.choose(case.instances, case.problem.evaluator)
         with package.staging(destination) as staged:
             holdout = Holdout(journal, lineage, case.problem, case.settings.jail.minimum)
             measured = holdout.measure(case.candidate, _rivals(case), again)

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import importlib.util
 import inspect
+import itertools
 import json
 import math
 import random
@@ -42,6 +43,9 @@ def decode(value: Any) -> Any:
         return np.array(items, dtype=dtype).reshape(shape)
     if "$tuple" in value:
         return tuple(decode(item) for item in value["$tuple"])
+    if "$make" in value:
+        name, parts = value["$make"]
+        return getattr(judge, name)(*map(decode, parts))
     return {decode(key): decode(item) for key, item in value["$dict"]}
 
 
@@ -54,11 +58,14 @@ def plain(value: Any) -> Any:
     return np.array(value) if isinstance(value, (np.generic, np.ndarray)) else value
 
 
-def decide(arguments: list[Any]) -> Any:
-    """The decision on one instance."""
-    if PROOF["entry"]["harness"]:
+def decide(instance: Any, arguments: list[Any]) -> Any:
+    """The decision on one instance; `arguments` are the program's own, which it may change."""
+    if not PROOF["entry"]["harness"]:
+        return entry(*arguments)
+    if not PROOF["entry"]["harness"]["consults"]:
         return harness.decide([arguments])[0]
-    return entry(*arguments)
+    count = itertools.count(1)
+    return harness.decide([arguments], lambda asked: judge.consult(instance, asked, next(count)))[0]
 
 
 def reseed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,16 +82,18 @@ def reseed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def play(instance: Any, monkeypatch: pytest.MonkeyPatch) -> float:
     """The objective of the program when it is asked, on an instance that knows nothing of earlier ones."""
-    spec = importlib.util.spec_from_file_location("played", inspect.getfile(heuristic))
+    spec = importlib.util.spec_from_file_location(f"{PROOF['module']}.played", inspect.getfile(heuristic))
     assert spec is not None
     assert spec.loader is not None
     played = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(played)
-    policy = getattr(played, PROOF["entry"]["function"])
+    function, several = PROOF["entry"]["function"], bool(PROOF["entry"]["also"])
     reseed(monkeypatch)
 
-    def ask(*arguments: Any) -> Any:
-        answer = policy(*map(plain, arguments))
+    def ask(*question: Any) -> Any:
+        name, *arguments = question if several else (function, *question)
+        policy = getattr(played, name, None)
+        answer = policy(*map(plain, arguments)) if policy is not None else None
         return answer.item() if isinstance(answer, np.generic) else plain(answer)
 
     return float(judge.simulate(instance, ask))
@@ -98,7 +107,7 @@ def test_the_objective_is_the_recorded_one(case: dict[str, Any], monkeypatch: py
     if PROOF["entry"]["interactive"]:
         found = play(instance, monkeypatch)
     else:
-        decision = plain(decide(list(decode(case["arguments"]).values())))
+        decision = plain(decide(instance, list(decode(case["arguments"]).values())))
         found = float(judge.objective(instance, judge.check(instance, decision)))
     assert math.isclose(found, case["objective"], rel_tol=1e-9, abs_tol=1e-12)
 
@@ -106,6 +115,9 @@ def test_the_objective_is_the_recorded_one(case: dict[str, Any], monkeypatch: py
 def test_the_module_is_the_one_that_was_published() -> None:
     source = Path(inspect.getfile(heuristic)).read_bytes()
     assert hashlib.sha256(source).hexdigest() == PROOF["candidate"]["module_sha256"]
+    for name, digest in PROOF["candidate"]["files_sha256"].items():
+        other = Path(inspect.getfile(heuristic)).with_name(name).read_bytes()
+        assert hashlib.sha256(other).hexdigest() == digest, name
 
 
 def test_the_means_are_those_of_the_single_results() -> None:

@@ -43,6 +43,9 @@ def decode(value: Any) -> Any:
         return np.array(items, dtype=dtype).reshape(shape)
     if "$tuple" in value:
         return tuple(decode(item) for item in value["$tuple"])
+    if "$make" in value:
+        name, parts = value["$make"]
+        return getattr(judge, name)(*map(decode, parts))
     return {decode(key): decode(item) for key, item in value["$dict"]}
 
 

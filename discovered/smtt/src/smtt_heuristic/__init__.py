@@ -1,7 +1,7 @@
 """Single-machine total tardiness: a heuristic with its proof.
 
-Floor gap 0.048139 % on average over 525 instances that the search never saw. Normalised score
-0.99900, 95% interval 0.99868 to 0.99927; 0 is the program 'edd', 1 is the bound that no answer can
+Floor gap 0.037752 % on average over 525 instances that the search never saw. Normalised score
+0.99922, 95% interval 0.99892 to 0.99948; 0 is the program 'edd', 1 is the bound that no answer can
 beat.
 """
 
