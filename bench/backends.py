@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -70,7 +71,7 @@ def small_problem(folder: Path) -> Problem:
             "(10, 20, 40)": "(10,)",
             '"train": 5, "validation": 10': '"train": 1, "validation": 1',
         },
-        "problem.toml": {},
+        "problem.toml": {"cpu_s = 0.05 ": "cpu_s = 5.0 "},
     }.items():
         text = (folder / name).read_text()
         for old, fresh in changes.items():
@@ -156,10 +157,16 @@ def rate(backend: Backend, rounds: int, seconds: float) -> float:
     """Evaluations per second, after as long a time to get going."""
     numbers, done = iter(range(10**9)), 0
     under_way = threading.Semaphore(0)
+    statuses: set[Status] = set()
+
+    def ended(future: Future[Evaluation]) -> None:
+        if not future.cancelled():
+            statuses.add(future.result().status)
+        under_way.release()
 
     def submit() -> None:
         future = backend.submit(Task(spinning(rounds, next(numbers)), Split.TRAIN, None))
-        future.add_done_callback(lambda _: under_way.release())
+        future.add_done_callback(ended)
 
     began, started, flying = 0.0, time.perf_counter(), 0
     while True:
@@ -177,6 +184,7 @@ def rate(backend: Backend, rounds: int, seconds: float) -> float:
     found = done / (now - began)
     for _ in range(flying):
         under_way.acquire()
+    assert statuses == {Status.OK}, statuses  # else it was not the evaluations that were timed
     return found
 
 
