@@ -24,7 +24,7 @@ TEXT = 2000  # characters of feedback
 NAP_S = 0.008  # of CPU; answers to questions written ahead are taken several at a time: each look costs
 LONGEST_NAP_S = 0.05  # wall; how far a program can pass its limits before somebody looks
 BUSY = 0.75  # of what a program was to work meanwhile
-LAG = 16.0  # a crowded machine gives a program one second in so many, at the least
+LAG = 2.0  # times the work that is due, for which is slept at most: a program that waits for us looks starved
 START_S = 0.0005  # no process has loaded a program before that
 _CLAIMS = frozenset({Status.INVALID, Status.CRASHED, Status.OUT_OF_MEMORY, Status.FORBIDDEN})
 
