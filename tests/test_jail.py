@@ -51,6 +51,20 @@ def test_questions_and_answers_larger_than_the_pipe_do_not_block_each_other(jail
     assert [np.asarray(answer.value).sum() for answer in answers] == [400_000.0] * 8
 
 
+@pytest.mark.parametrize("size", [100_000, 300_000], ids=["answers without room", "questions without room"])
+def test_nobody_sleeps_while_a_program_waits_to_be_read_or_written_to(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    naps: list[float] = []
+    program = "def f(x): return x if len(x) < 200_000 else sum(x)"
+    with open_session(jail, program) as session:
+        question = encode_arguments([[7] * size])
+        assert next(session.ask([question], [5.0])).failure is None  # it is loaded, and its pace is known
+        monkeypatch.setattr("evolve.jail.session.time.sleep", naps.append)
+        assert sum(answer.failure is None for answer in session.ask([question] * 20, [5.0] * 20)) == 20
+    assert naps == []
+
+
 def test_a_session_can_be_asked_again_and_keeps_its_state(jail: Jail) -> None:
     source = "seen = []\ndef f(x):\n    seen.append(x)\n    return list(seen)"
     with open_session(jail, source) as session:

@@ -53,6 +53,11 @@ class Pipe:
         return size > 0
 
     @property
+    def unsent(self) -> int:
+        """Frames that the socket has not taken yet, one in part perhaps."""
+        return len(self._outbox)
+
+    @property
     def has_frame(self) -> bool:
         """Whether a complete frame is here.
 

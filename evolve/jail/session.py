@@ -25,6 +25,8 @@ NAP_S = 0.008  # of CPU; answers to questions written ahead are taken several at
 LONGEST_NAP_S = 0.05  # wall; how far a program can pass its limits before somebody looks
 BUSY = 0.75  # of what a program was to work meanwhile
 LAG = 2.0  # times the work that is due, for which is slept at most: a program that waits for us looks starved
+ROOM = 128  # answers, and bytes of them, that are sure to have room in the socket while nobody reads
+ROOM_BYTES = 1 << 16
 START_S = 0.0005  # no process has loaded a program before that
 _CLAIMS = frozenset({Status.INVALID, Status.CRASHED, Status.OUT_OF_MEMORY, Status.FORBIDDEN})
 
@@ -86,6 +88,7 @@ class Session:
         self._load_s = limits.load_s
         self._cpu = 0.0  # the process's clock when its last answer came
         self._pace = 0.0  # CPU seconds that an answer took when we last looked
+        self._room = 1  # answers of the size seen last that it can write without us
         self._forgiven = 0.0  # wall seconds without a core that have put off a deadline
         self._lag = 1.0  # wall seconds that a second of its CPU takes
         self._looked = 0.0  # when it was last seen at work, or given some
@@ -183,7 +186,7 @@ class Session:
         now = self._process.cpu_s()
         self._cpu = start if now is None else now
         used = self._cpu - start
-        self._note_pace(used, len(bodies), len(limits))
+        self._note_pace(used, bodies, len(limits))
         # It may be busy with the next question by the time we look, which is not held against these.
         if used > sum(islice(limits, len(bodies) + 1)):
             yield self._fail(self._too_long(limits[0]), start)
@@ -197,9 +200,11 @@ class Session:
             if answer is not None:
                 yield answer
 
-    def _note_pace(self, used: float, count: int, awaited: int) -> None:
-        """Learns from `count` answers how long to sleep before the next look."""
+    def _note_pace(self, used: float, bodies: Sequence[bytes], awaited: int) -> None:
+        """Learns from answers how long to sleep before the next look."""
+        count = len(bodies)
         self._pace = 0.0 if self._before else used / count
+        self._room = min(ROOM, ROOM_BYTES * count // max(1, sum(map(len, bodies))))
         now = time.monotonic()
         if count == awaited:  # it may have waited for us
             self._lag = (1.0 + self._lag) / 2
@@ -278,7 +283,9 @@ class Session:
                 time.sleep(START_S)
             return
         share = max(NAP_S, min(LONGEST_NAP_S, limits[0] / 2, start / 2))
-        left = min(share, self._pace * (len(limits) - 1))
+        # it works on what was written to it, as long as its answers have room
+        undisturbed = min(len(limits) - self._pipe.unsent, self._room) - 1
+        left = min(share, self._pace * undisturbed)
         # by the wall too: a program that hardly works would be waited for without end
         until = time.monotonic() + left * LAG
         while left > START_S / 10 and time.monotonic() < until:
