@@ -58,7 +58,8 @@ class Site:
         """The processes of the second host that evaluate."""
         if self.engine == "dask":
             return self.kept(self.workers[1])
-        return [each for each in self.all() if _command(each).startswith("ray::")]
+        # its agents are called ray::, too; a node that loses one ends
+        return [each for each in self.all() if _command(each).startswith("ray::serve")]
 
     def all(self) -> list[int]:
         """All processes of the second host, but for the supervisor."""
