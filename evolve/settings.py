@@ -39,6 +39,8 @@ class ArchiveSettings(_Strict, frozen=True):
     # budget, unless it is set
     islands: int = 4
     size: int = 24  # members that a population holds; 1 is hill climbing
+    # how a parent is drawn: by its rank, and less often the more children it has; or as the best of a tournament
+    selection: Literal["rank", "tournament"] = "rank"
     tournament: int = 4  # members drawn for one parent; the best of them breeds. 1 = any alike
     inspirations: int = 3  # further members shown to the proposer
     # proposals without a better best after which an island, or a hill climber, starts anew; 0 = never

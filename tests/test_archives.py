@@ -99,11 +99,32 @@ def test_a_hill_climber_whose_incumbent_is_discarded_goes_on_from_a_founder() ->
 
 
 def test_a_tournament_of_one_draws_all_members_alike() -> None:
-    archive = make_archive(ArchiveSettings(kind="top-k", size=10, tournament=1))
+    archive = make_archive(ArchiveSettings(kind="top-k", size=10, selection="tournament", tournament=1))
     for each in crowd(10):
         archive.add(each)
     drawn = [archive.sample(1, random.Random(seed)).parent.candidate.number for seed in range(2000)]
     assert all(140 < drawn.count(number) < 270 for number in range(1, 11))
+
+
+@pytest.mark.parametrize("kind", ["top-k", "islands", "map-elites", "islands-map-elites"])
+def test_parents_are_drawn_by_rank_and_less_often_the_more_children_they_have(kind: str) -> None:
+    archive = make_archive(ArchiveSettings(kind=kind, size=10, islands=1), AXES)
+    for number, score in enumerate((0.9, 0.8, 0.7), 1):
+        archive.add(member(number, (score,)))
+
+    def drawn() -> list[int]:
+        parents = [archive.sample(1, random.Random(seed)).parent for seed in range(3000)]
+        return [sum(parent.candidate.number == number for parent in parents) for number in (1, 2, 3)]
+
+    def expected(*weights: float) -> list[object]:
+        return [pytest.approx(3000 * weight / sum(weights), abs=120) for weight in weights]
+
+    assert drawn() == expected(1, 1 / 2, 1 / 3)
+    best = member(1, (0.9,)).candidate.id
+    for number in range(4, 12):
+        archive.advance(number, (best, member(2, (0.8,)).candidate.id))  # the second one only lent something
+    assert archive.children == {best: 8}
+    assert drawn() == expected(1 / 3, 1 / 2, 1 / 3)
 
 
 def test_an_axis_cuts_its_range_and_takes_in_what_lies_outside() -> None:
