@@ -99,7 +99,7 @@ def test_a_hill_climber_whose_incumbent_is_discarded_goes_on_from_a_founder() ->
 
 
 def test_a_tournament_of_one_draws_all_members_alike() -> None:
-    archive = make_archive(ArchiveSettings(kind="top-k", size=10, selection="tournament", tournament=1))
+    archive = make_archive(ArchiveSettings(kind="top-k", size=10, tournament=1))
     for each in crowd(10):
         archive.add(each)
     drawn = [archive.sample(1, random.Random(seed)).parent.candidate.number for seed in range(2000)]
@@ -108,7 +108,7 @@ def test_a_tournament_of_one_draws_all_members_alike() -> None:
 
 @pytest.mark.parametrize("kind", ["top-k", "islands", "map-elites", "islands-map-elites"])
 def test_parents_are_drawn_by_rank_and_less_often_the_more_children_they_have(kind: str) -> None:
-    archive = make_archive(ArchiveSettings(kind=kind, size=10, islands=1), AXES)
+    archive = make_archive(ArchiveSettings(kind=kind, size=10, islands=1, selection="rank"), AXES)
     for number, score in enumerate((0.9, 0.8, 0.7), 1):
         archive.add(member(number, (score,)))
 
