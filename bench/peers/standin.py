@@ -79,14 +79,15 @@ class Kin:
             time_asked = self._asked[known]
             self._count += 1
             hostile_turn = self._attack is not None and self._count == self._at
-        child = self._child(parent, known, time_asked)
+        child = self.child(parent, known, time_asked)
         if hostile_turn and self._attack is not None:
             child = self._attack.source(self._entry)
         form = "edits" if "<<<<<<< SEARCH" in prompt else "whole"
         self._note(known, identity(child), form)
         return _reply(parent, child, form, tagged="<NAME>" in prompt)
 
-    def _child(self, parent: str, known: str, time_asked: int) -> str:
+    def child(self, parent: str, known: str, time_asked: int) -> str:
+        """The child that a program, `known` by its id, gets when it is asked about for the time_asked-th time."""
         source = normal(parent)
         for attempt in range(ATTEMPTS):
             rng = random.Random(f"{self._seed}/{known}/{time_asked}/{attempt}")
