@@ -46,6 +46,13 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert f"evolve {name}" in shown.stdout.partition("Example:")[2]
 
 
+def test_the_package_can_be_run_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "evolve", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "evolve run smtt" in done.stdout
+
+
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; from click.testing import CliRunner; from evolve.cli import main;"

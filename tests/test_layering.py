@@ -33,6 +33,7 @@ LAYERS = [
     {"table", "doctor", "publish", "compare", "audit", "report", "replay"},
     {"review", "observers", "compare_report"},
     {"cli"},
+    {"__main__"},
 ]
 
 
