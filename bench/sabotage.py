@@ -28,8 +28,13 @@ from evolve.problem import Problem
 from evolve.records import Evaluation, Proposal, Split
 from evolve.settings import Settings
 
-# as docs/scaling.md says: Ray's head then knows within ten seconds that a host is gone, not after a minute
-HEALTH = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "2000"}
+# as docs/scaling.md says: a host that is gone is known within ten seconds, and calls to it end, instead of after minutes
+HEALTH = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_grpc_client_keepalive_time_ms": "5000",
+    "RAY_grpc_client_keepalive_timeout_ms": "5000",
+}
 COUNTS = Path(__file__).parent / "backends_faults.jsonl"  # one line for each fault that was made
 HOSTS = 2
 APART_S = 8  # between the starts of two nodes of Ray
@@ -357,9 +362,9 @@ def make(engine: str, names: Sequence[str], times: int, cut_s: float, counts: Pa
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     if engine == "ray":
         # read when Ray is imported, here and on its nodes
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(16))
-        environment |= {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
-        environment |= {"RAY_USAGE_STATS_ENABLED": "0", **HEALTH}
+        access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+        os.environ.update(access | HEALTH)
+        environment |= {"RAY_USAGE_STATS_ENABLED": "0", **access, **HEALTH}
     with tempfile.TemporaryDirectory() as folder:
         new.create(Path(folder) / "small")
         the_problem = problem.load(str(Path(folder) / "small"))

@@ -19,9 +19,6 @@ from typing import Any
 # read when Ray is imported: without a token, whoever reaches a port of a cluster may run code there
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# how soon a call to a host that is gone ends; by default after two minutes, for which nothing new is handed out
-os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", "5000")
-os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "5000")
 
 import ray
 from ray.exceptions import RayError
