@@ -33,6 +33,7 @@ from evolve.settings import ARCHIVES, Settings
 CONTROL = "best-of-n"
 DEFAULT_EVALUATIONS = 1000
 PLAIN = (
+    "archive.selection=tournament",
     "bandit.enabled=false",
     "genetic.tuning=false",
     "genetic.simplification=0",

@@ -13,8 +13,8 @@ import math
 
 LATENCY_FADING = 0.9  # of what is known, with each further answer
 SERVICE_FADING = 0.98  # with each further evaluation; a champion is followed by some that take longer
-SPARE = 1  # candidates more than the means ask for,
 ENOUGH = 10  # evaluations, to know how long they take
+SPARE = 1  # candidates more than the means ask for,
 MARGIN = 1.25  # and times as many
 
 

@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from evolve.records import Member, Outcome, Placement, Sample
 from evolve.settings import ArchiveSettings
 
-PRESSURE, SATIETY = (
-    1.0,
-    0.5,
-)  # of selection by rank: how much the first ones, and those without children, are preferred
+PRESSURE = 1.0  # of selection by rank: how much the first ones are preferred,
+SATIETY = 0.5  # and those that have few children
 PROGRESS = 0.02  # a best member is clearly better if it takes this share of the way that is left to the bound
 
 
