@@ -28,7 +28,7 @@ from evolve.problem import Problem
 from evolve.records import Evaluation, Proposal, Split
 from evolve.settings import Settings
 
-# as docs/scaling.md says: a host that is gone is known within ten seconds, and calls to it end, instead of after minutes
+# as docs/scaling.md says: that a host is gone is known, and calls to it end, within ten seconds instead of minutes
 HEALTH = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
