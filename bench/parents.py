@@ -13,7 +13,7 @@ import argparse
 import os
 import random
 import sys
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -33,12 +33,11 @@ PAGE = Path(__file__).with_suffix(".md")
 MARKS = (50, 100, 200, 500)
 UNDER_WAY = 2
 RULES = {
-    "by rank, fewer children first: what evolve does": {"selection": "rank"},
-    "tournament of 4": {"selection": "tournament", "tournament": 4},
-    "tournament of 16": {"selection": "tournament", "tournament": 16},
-    "any alike": {"selection": "tournament", "tournament": 1},
-    "always the best": {"selection": "tournament", "size": 1, "patience": 0},
-    "four islands, tournament of 4": {"selection": "tournament", "tournament": 4, "islands": 4},
+    "tournament of 4 (the default)": {},
+    "tournament of 16": {"tournament": 16},
+    "any alike": {"tournament": 1},
+    "always the best": {"size": 1, "patience": 0},
+    "tournament of 4, four islands": {"islands": 4},
     "always the first: best of n": {"kind": "best-of-n"},
 }
 
@@ -72,12 +71,14 @@ def search(world: World, first: str, rule: dict[str, object], calls: int, seed: 
     archive.found([world.member(first, 0)])
     under_way: deque[tuple[int, str]] = deque()
     reached: dict[int, float] = {}
+    asked: Counter[str] = Counter()  # times that a program was asked about
     for number in range(1, calls + 1):
         parent = archive.sample(number, random.Random(f"{seed}/{number}")).parent
-        archive.advance(number, (parent.candidate.id,))
+        archive.advance(number)
+        asked[parent.candidate.id] += 1
         while (step := archive.remedy(number)) is not None:
             archive.apply(step)
-        under_way.append((number, world.child(parent, archive.children[parent.candidate.id])))
+        under_way.append((number, world.child(parent, asked[parent.candidate.id])))
         if len(under_way) > UNDER_WAY:
             born, source = under_way.popleft()
             archive.add(world.member(source, born))
@@ -97,30 +98,21 @@ def explore(name: str, begin: str, seed: int, calls: int) -> dict[str, dict[int,
 
 def page(found: list[dict[str, dict[int, float]]], options: argparse.Namespace) -> str:
     marks = [mark for mark in MARKS if mark <= options.calls]
-    ours = next(iter(RULES))
     lines = [
         "# Which program to ask a model about",
         "",
-        f"Made by `python bench/parents.py {' '.join(sys.argv[1:])}`".rstrip()
-        + ". The stand-in model answers the",
-        "k-th request about a program with the same child, whoever asks, so that nothing but the choice of the program",
-        f"asked about differs. {options.problem}, from `{options.begin}`: best score on train by calls, medians over",
-        f"{len(found)} worlds (seeds of the stand-in) with 95 % bootstrap intervals. Last column: worlds in which the",
-        f"first rule is ahead, and behind, after {marks[-1]} calls.",
+        f"Made by `{' '.join(['python bench/parents.py', *sys.argv[1:]])}`. The stand-in model answers the k-th",
+        "request about a program with the same child, whoever asks, so that nothing but the choice of the program asked",
+        f"about differs. {options.problem}, from `{options.begin}`: best score on train by calls, medians over {len(found)}",
+        "worlds (seeds of the stand-in) with 95 % bootstrap intervals.",
         "",
-        f"| parents | {' | '.join(f'{mark} calls' for mark in marks)} | first rule ahead, behind |",
-        f"|---|{'---:|' * (len(marks) + 1)}",
+        f"| parents | {' | '.join(f'{mark} calls' for mark in marks)} |",
+        f"|---|{'---:|' * len(marks)}",
     ]
     for rule in RULES:
-        scores = {mark: [world[rule][mark] for world in found] for mark in marks}
-        cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*bootstrap_median(scores[mark], 0.95)) for mark in marks]
-        duel = [world[ours][marks[-1]] - world[rule][marks[-1]] for world in found]
-        won = (
-            f"{sum(lead > 1e-9 for lead in duel)}, {sum(lead < -1e-9 for lead in duel)}"
-            if rule != ours
-            else ""
-        )
-        lines.append(f"| {rule} | {' | '.join(cells)} | {won} |")
+        columns = ([world[rule][mark] for world in found] for mark in marks)
+        cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*bootstrap_median(scores, 0.95)) for scores in columns]
+        lines.append(f"| {rule} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

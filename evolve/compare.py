@@ -32,13 +32,7 @@ from evolve.settings import ARCHIVES, Settings
 
 CONTROL = "best-of-n"
 DEFAULT_EVALUATIONS = 1000
-PLAIN = (
-    "archive.selection=tournament",
-    "bandit.enabled=false",
-    "genetic.tuning=false",
-    "genetic.simplification=0",
-    "stagnation.patience=0",
-)
+PLAIN = ("bandit.enabled=false", "genetic.tuning=false", "genetic.simplification=0", "stagnation.patience=0")
 PRESETS: dict[str, tuple[str, ...]] = {
     "default": (),
     **{kind: (f"archive.kind={kind}",) for kind in ARCHIVES},

@@ -235,7 +235,7 @@ class Search:
             self.unread.pop(proposal.number, None)
             self.budget.end_call()
         else:
-            self._advance(proposal.number, proposal.parents)
+            self._advance(proposal.number)
         if self.asker:
             self.asker.proposed(proposal)
         candidate = proposal.candidate
@@ -252,9 +252,9 @@ class Search:
         self.credits.begun(candidate)
         self._begin(Task(candidate, Split.TRAIN, self._race(candidate)))
 
-    def _advance(self, number: int, parents: Sequence[str]) -> None:
+    def _advance(self, number: int) -> None:
         self.proposals = number
-        self.archive.advance(number, parents)
+        self.archive.advance(number)
 
     def resumed(self, record: Resumed) -> None:
         """The run goes on after a stop, with another budget maybe."""
@@ -278,7 +278,7 @@ class Search:
     def asked(self, request: Request) -> None:
         """Take note of a request."""
         assert self.asker is not None
-        self._advance(request.number, request.parents)
+        self._advance(request.number)
         self.open[request.number] = request
         self.budget.begin_call(request)
         self.asker.asked(request)

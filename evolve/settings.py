@@ -39,9 +39,6 @@ class ArchiveSettings(_Strict, frozen=True):
     # budget, unless it is set
     islands: int = 4
     size: int = 24  # members that a population holds; 1 is hill climbing
-    # how a parent is drawn: as the best of a tournament, or by its rank, and less often the more children it has;
-    # where models propose, by rank, unless it is set
-    selection: Literal["tournament", "rank"] = "tournament"
     tournament: int = 4  # members drawn for one parent; the best of them breeds. 1 = any alike
     inspirations: int = 3  # further members shown to the proposer
     # proposals without a better best after which an island, or a hill climber, starts anew; 0 = never
@@ -212,26 +209,21 @@ def resolve(problem: str, given: Mapping[str, Any], overrides: Sequence[str] = (
     for override in overrides:
         _apply(tree, override)
     settings = convert(tree)
-    if settings.proposer in MODEL_PROPOSERS:
-        settings = _for_few_candidates(settings, tree.get("archive", {}))
+    if settings.proposer in MODEL_PROPOSERS and "islands" not in tree.get("archive", {}):
+        settings = _few_islands(settings)
     budget = settings.budget
     if budget == BudgetSettings():
         budget = BudgetSettings(seconds=DEFAULT_SECONDS)
     return on(msgspec.structs.replace(settings, budget=budget), settings.backend, settings.workers)
 
 
-def _for_few_candidates(settings: Settings, given: Mapping[str, Any]) -> Settings:
-    """The same settings with an archive that makes the most of few candidates, but for what was given.
-
-    As many islands as the budget feeds, up to the usual number, and parents by rank: among a few hundred candidates
-    that finds better ones than a tournament does (bench/parents.md).
-    """
+def _few_islands(settings: Settings) -> Settings:
+    """The same settings with as many islands as the budget of a search with models feeds, up to the usual number."""
     fed = (settings.budget.evaluations or 0) // CANDIDATES_PER_ISLAND
-    chosen = {"islands": min(max(1, fed), settings.archive.islands), "selection": "rank"}
-    archive = msgspec.structs.replace(
-        settings.archive, **{name: value for name, value in chosen.items() if name not in given}
+    islands = min(max(1, fed), settings.archive.islands)
+    return msgspec.structs.replace(
+        settings, archive=msgspec.structs.replace(settings.archive, islands=islands)
     )
-    return msgspec.structs.replace(settings, archive=archive)
 
 
 def on(settings: Settings, backend: BackendSettings, workers: int | None) -> Settings:

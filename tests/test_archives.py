@@ -106,27 +106,6 @@ def test_a_tournament_of_one_draws_all_members_alike() -> None:
     assert all(140 < drawn.count(number) < 270 for number in range(1, 11))
 
 
-@pytest.mark.parametrize("kind", ["top-k", "islands", "map-elites", "islands-map-elites"])
-def test_parents_are_drawn_by_rank_and_less_often_the_more_children_they_have(kind: str) -> None:
-    archive = make_archive(ArchiveSettings(kind=kind, size=10, islands=1, selection="rank"), AXES)
-    for number, score in enumerate((0.9, 0.8, 0.7), 1):
-        archive.add(member(number, (score,)))
-
-    def drawn() -> list[int]:
-        parents = [archive.sample(1, random.Random(seed)).parent for seed in range(3000)]
-        return [sum(parent.candidate.number == number for parent in parents) for number in (1, 2, 3)]
-
-    def expected(*weights: float) -> list[object]:
-        return [pytest.approx(3000 * weight / sum(weights), abs=120) for weight in weights]
-
-    assert drawn() == expected(1, 1 / 2, 1 / 3)
-    best = member(1, (0.9,)).candidate.id
-    for number in range(4, 12):
-        archive.advance(number, (best, member(2, (0.8,)).candidate.id))  # the second one only lent something
-    assert archive.children == {best: 8}
-    assert drawn() == expected(1 / 3, 1 / 2, 1 / 3)
-
-
 def test_an_axis_cuts_its_range_and_takes_in_what_lies_outside() -> None:
     axis = Axis("share", 0, 1, 4)
     assert [axis.cell(value) for value in (-1, 0, 0.24, 0.26, 0.99, 1, 7)] == [0, 0, 0, 1, 3, 3, 3]

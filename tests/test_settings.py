@@ -16,16 +16,6 @@ def test_without_a_budget_a_run_takes_the_default_time() -> None:
     assert settings.resolve("p", {"budget": {"evaluations": 5}}).budget.seconds is None
 
 
-def test_parents_are_drawn_by_rank_where_models_propose_unless_it_is_said() -> None:
-    def selection(given: dict[str, object], *overrides: str) -> str:
-        return settings.resolve("p", given, overrides).archive.selection
-
-    assert selection({}) == "tournament"
-    assert selection({"proposer": "llm"}) == "rank"
-    assert selection({"proposer": "llm"}, "archive.selection=tournament") == "tournament"
-    assert selection({}, "archive.selection=rank") == "rank"
-
-
 @pytest.mark.parametrize(
     ("given", "overrides", "islands"),
     [

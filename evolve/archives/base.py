@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from evolve.records import Intervention, Member, Outcome, Placement, Sample, Status
@@ -20,7 +19,6 @@ class Archive(ABC):
 
     def __init__(self) -> None:
         self.best: Member | None = None
-        self.children: Counter[str] = Counter()  # proposals made of each program, by its id
 
     def add(self, member: Member) -> Placement:
         """Offer an evaluated candidate; only an OK evaluation can be placed."""
@@ -51,9 +49,8 @@ class Archive(ABC):
         if was_best:
             self.best = max(self.members(), key=lambda member: member.score, default=None)
 
-    def advance(self, number: int, parents: Sequence[str] = ()) -> None:
-        """Proposal `number` was made, or begun: of `parents`, the first of which was varied."""
-        self.children.update(parents[:1])
+    def advance(self, number: int) -> None:  # noqa: B027 - most archives have nothing to do
+        """Proposal `number` was made."""
 
     def remedy(self, number: int) -> Intervention | None:
         """What should happen after proposal `number`, changing nothing: a reset, a migration; None if nothing.

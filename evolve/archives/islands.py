@@ -44,8 +44,7 @@ class Islands(Archive):
             for member in self._founders[index]:
                 island.add(member)
 
-    def advance(self, number: int, parents: Sequence[str] = ()) -> None:
-        super().advance(number, parents)
+    def advance(self, number: int) -> None:
         self._islands[number % len(self._islands)].stale += 1
 
     def remedy(self, number: int) -> Intervention | None:
@@ -126,7 +125,7 @@ class Islands(Archive):
         home = self._islands[number % len(self._islands)]
         if not home.members:
             home = peopled[number % len(peopled)]
-        return draw(home, peopled, self._settings, self.children, rng)
+        return draw(home, peopled, self._settings, rng)
 
     def bar(self, number: int) -> Member | None:
         home = self._islands[number % len(self._islands)]

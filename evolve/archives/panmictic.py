@@ -17,7 +17,7 @@ from evolve.settings import ArchiveSettings
 
 
 class Panmictic(Archive):
-    """The `size` best members.
+    """The `size` best members; parents are drawn by tournament.
 
     A population of one starts anew from the next founder if it has not become clearly better for `patience`
     proposals; the best of all stays a member, but breeds no more. A larger one never starts anew.
@@ -34,8 +34,7 @@ class Panmictic(Archive):
         self._founders = list(members)
         super().found(members)
 
-    def advance(self, number: int, parents: Sequence[str] = ()) -> None:
-        super().advance(number, parents)
+    def advance(self, number: int) -> None:
         self._population.stale += 1
 
     def remedy(self, number: int) -> Intervention | None:
@@ -75,7 +74,7 @@ class Panmictic(Archive):
             if self.best is None:
                 raise LookupError("the archive is empty: no seed could be evaluated")
             return Sample(self.best)
-        return draw(self._population, [self._population], self._settings, self.children, rng)
+        return draw(self._population, [self._population], self._settings, rng)
 
     def bar(self, number: int) -> Member | None:
         return self._population.members[-1] if self._population.full else None
@@ -109,7 +108,7 @@ class BestOfN(Panmictic):
     def sample(self, number: int, rng: random.Random) -> Sample:
         if not self._breeders.members:  # all founders were discarded, or there were none
             return super().sample(number, rng)
-        return draw(self._breeders, [self._breeders], self._settings, self.children, rng)
+        return draw(self._breeders, [self._breeders], self._settings, rng)
 
     def members(self) -> Iterator[Member]:
         known = {member.candidate.id: member for member in (*super().members(), *self._breeders.members)}

@@ -10,14 +10,12 @@ from __future__ import annotations
 import bisect
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from evolve.records import Member, Outcome, Placement, Sample
 from evolve.settings import ArchiveSettings
 
-PRESSURE = 1.0  # of selection by rank: how much the first ones are preferred,
-SATIETY = 0.5  # and those that have few children
 PROGRESS = 0.02  # a best member is clearly better if it takes this share of the way that is left to the bound
 
 
@@ -100,19 +98,6 @@ class Population:
         """Put a member in the place of another one with the same scores, if that lives here."""
         self.members = [member if other.candidate.id == identity else other for other in self.members]
 
-    def ranked(self, children: Mapping[str, int], rng: random.Random) -> Member:
-        """A member drawn by its rank, and the less often the more children it was asked for already.
-
-        The best one is varied most, until that has been done so often that the others are more likely to have
-        something new to give. As in the Darwin Gödel Machine (Zhang et al., 2025), but by rank instead of score: what
-        a difference of scores means depends on the problem.
-        """
-        weights = [
-            rank**-PRESSURE * (1 + children.get(member.candidate.id, 0)) ** -SATIETY
-            for rank, member in enumerate(self.members, 1)
-        ]
-        return rng.choices(self.members, weights)[0]
-
     def tournament(self, contestants: int, rng: random.Random) -> Member:
         """The best of `contestants` members drawn with replacement; with 1, any of them alike."""
         return self.members[min(rng.randrange(len(self.members)) for _ in range(contestants))]
@@ -147,21 +132,10 @@ MakePopulation = Callable[[int], Population]
 
 
 def draw(
-    home: Population,
-    peopled: Sequence[Population],
-    settings: ArchiveSettings,
-    children: Mapping[str, int],
-    rng: random.Random,
+    home: Population, peopled: Sequence[Population], settings: ArchiveSettings, rng: random.Random
 ) -> Sample:
-    """A parent from its home population, and inspirations from any, best first.
-
-    children: how many proposals were made of each member so far, by id.
-    """
-    parent = (
-        home.ranked(children, rng)
-        if settings.selection == "rank"
-        else home.tournament(settings.tournament, rng)
-    )
+    """A parent from its home population, and inspirations from any, best first."""
+    parent = home.tournament(settings.tournament, rng)
     drawn = [rng.choice(peopled).tournament(2, rng) for _ in range(settings.inspirations)]
     others = {other.candidate.id: other for other in drawn if other.candidate.id != parent.candidate.id}
     ranked = sorted(others.values(), key=lambda other: (-other.score, other.candidate.number))
