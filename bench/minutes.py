@@ -5,6 +5,7 @@
 One search goes on to the longest time; its champion at each of the times is taken from its journal. Programs are
 compared by the paired bootstrap with the seed that is best on the holdout, a hard rival: nobody knows it before.
 Results are kept in bench/minutes.jsonl, so that what is stopped goes on; bench/minutes.md is written from all of them.
+Each look at a holdout is noted in runs/holdout.jsonl, so that proofs made there later count it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from evolve import run, settings
+from evolve import openings, run, settings
+from evolve.errors import EvolveError
 from evolve.evaluate import Evaluator
 from evolve.problem import Problem, load
-from evolve.records import Candidate, Evaluation, Promotion, Proposal, Split
+from evolve.records import Candidate, Promotion, Proposal, Split
 from evolve.statistics import paired_bootstrap
 
 HERE = Path(__file__).parent
@@ -43,7 +45,9 @@ holdout result ever goes back into a search. One worker is half of what a search
 Facts = dict[str, Any]
 
 
-def facts_of(evaluation: Evaluation) -> Facts:
+def on_holdout(evaluator: Evaluator, candidate: Candidate) -> Facts:
+    openings.record(evaluator.problem.digest, candidate.id, "bench/minutes.py")
+    evaluation = evaluator.evaluate(candidate, Split.HOLDOUT)
     return {
         "status": str(evaluation.status),
         "score": evaluation.score if evaluation.ok else None,
@@ -73,7 +77,7 @@ def seeds_on_holdout(name: str) -> list[Facts]:
     problem = load(name)
     with Evaluator(problem, "landlock+seccomp") as evaluator:
         return [
-            {"problem": name, "program": seed, **facts_of(evaluator.evaluate(candidate, Split.HOLDOUT))}
+            {"problem": name, "program": seed, **on_holdout(evaluator, candidate)}
             for seed, candidate in problem.seeds.items()
         ]
 
@@ -101,7 +105,7 @@ def search(name: str, seed: int, times: Sequence[float], workers: int) -> list[F
                 "workers": workers,
                 "evaluations": result.evaluations,
                 "load": round(before, 1),
-                **facts_of(evaluator.evaluate(candidate, Split.HOLDOUT)),
+                **on_holdout(evaluator, candidate),
             }
             for limit, candidate in zip(times, found, strict=True)
         ]
@@ -111,7 +115,10 @@ def search(name: str, seed: int, times: Sequence[float], workers: int) -> list[F
 
 
 def section(problem: Problem, found: Sequence[Facts]) -> str:
-    seeds = sorted((each for each in found if "seed" not in each), key=lambda each: -(each["score"] or -1e9))
+    seeds = sorted(
+        (each for each in found if "seed" not in each), key=lambda each: -float(each["score"] or 0)
+    )
+    seeds.sort(key=lambda each: each["score"] is None)  # those that fail come last
     searches = sorted(
         (each for each in found if "seed" in each), key=lambda each: (each["at_s"], each["seed"])
     )
@@ -172,13 +179,17 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=settings.available_cores(), help="searches at a time")
     options = parser.parse_args()
+    try:
+        names = [load(name).name for name in options.problems]
+    except EvolveError as error:
+        parser.error(str(error))
     done = {(each["problem"], each.get("seed", 0)) for each in kept()}
     with ProcessPoolExecutor(options.jobs) as pool:
         jobs = [
             pool.submit(search, name, seed, options.seconds, options.workers)
             if seed
             else pool.submit(seeds_on_holdout, name)
-            for name in options.problems
+            for name in names
             for seed in range(options.repeats + 1)
             if (name, seed) not in done
         ]

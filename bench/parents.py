@@ -24,6 +24,7 @@ from bench.peers.standin import Kin, normal
 from evolve import problem as problems
 from evolve import program
 from evolve.archives import make_archive
+from evolve.errors import EvolveError
 from evolve.evaluate import Evaluator
 from evolve.records import Evaluation, Member, Split
 from evolve.settings import ArchiveSettings
@@ -126,6 +127,12 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
+    try:
+        seeds = problems.load(options.problem).seeds
+    except EvolveError as error:
+        parser.error(str(error))
+    if options.begin not in seeds:
+        parser.error(f"--begin {options.begin}: no such seed; there are {', '.join(seeds)}")
     with ProcessPoolExecutor(options.jobs) as pool:
         jobs = [
             pool.submit(explore, options.problem, options.begin, seed, options.calls)
