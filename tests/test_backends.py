@@ -379,6 +379,23 @@ def submit(backend: Backend, count: int, first: int = 0) -> list[Any]:
     return [backend.submit(Task(program(IN_ORDER, number), Split.TRAIN, None)) for number in numbers]
 
 
+def test_an_engine_that_keeps_all_waiting_is_told_of_with_the_way_on(
+    small: Problem, small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with crew(small, small_folder, {}) as (backend, engine):
+        assert submit(backend, 1)[0].result(PATIENCE_S).ok
+        assert backend.remarks() == []
+        monkeypatch.setattr("evolve.backends.crew.SILENT_S", 0.2)
+        engine.opened.clear()
+        (future,) = submit(backend, 1, 10)
+        end = time.monotonic() + PATIENCE_S
+        while not (found := backend.remarks()) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert any("has not answered" in each and "`evolve resume` goes on" in each for each in found)
+        engine.opened.set()
+        assert future.result(PATIENCE_S).ok
+
+
 def test_what_was_lost_is_given_out_again_alone(small: Problem, small_folder: Path) -> None:
     with crew(small, small_folder, {2: "lost", 3: "half"}) as (backend, engine):
         submit(backend, 1)[0].result(PATIENCE_S)

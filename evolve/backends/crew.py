@@ -46,6 +46,7 @@ EXAMINED_S = (
 QUEUED = 2  # batches for each slot: one running, one on its way
 LINGER_S = 0.005  # without a new task before a batch that is not full is sent
 LOOK_S = 1.0  # between two looks at the hosts
+SILENT_S = 15.0  # for which the engine may keep us waiting before that is said
 KEPT_S = 60.0  # after which a worker that was not heard of does not hold back digests
 
 
@@ -125,6 +126,7 @@ class Crew:
         self._known = _Known()
         self._told: set[str] = set()
         self._looked = 0.0
+        self._stepped = 0.0  # when the thread below last began a step
         self._manned = time.monotonic()  # when there was last a worker
         self._slots = 0
         self._all = True  # whether all slots of the cluster are ours to use
@@ -148,6 +150,7 @@ class Crew:
         except BaseException:
             self._engine.close()
             raise
+        self._stepped = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="crew", daemon=True)
         self._thread.start()
         return self
@@ -179,6 +182,11 @@ class Crew:
         self._inbox.put(None)
 
     def remarks(self) -> Sequence[str]:
+        if time.monotonic() - self._stepped > SILENT_S and not self._ended.is_set():
+            self._say(
+                f"the cluster has not answered for {SILENT_S:.0f} s, and evaluations wait for it; if its engine ends "
+                "this program, `evolve resume` goes on with all that was evaluated"
+            )
         found = []
         with suppress(queue.Empty):
             while True:
@@ -201,6 +209,7 @@ class Crew:
                 job.future.cancel()
 
     def _step(self) -> None:
+        self._stepped = time.monotonic()
         try:
             self._take(self._inbox.get(timeout=LINGER_S if self._waiting else LOOK_S / 4))
             idle = False
