@@ -310,7 +310,7 @@ def test_a_module_that_is_not_installed_is_told() -> None:
 
 def test_the_zygote_has_nothing_of_the_project_in_memory(armed: Jail) -> None:
     source = "import sys\ndef f(): return [name for name in sys.modules if name.startswith('evolve')]"
-    own = {f"evolve.jail.{name}" for name in ("wire", "turn", "child", "kernel")}
+    own = {f"evolve.jail.{name}" for name in ("wire", "turn", "child", "kernel", "pages")}
     assert set(ask(armed, source).value) == own
 
 

@@ -185,9 +185,8 @@ def _answer(function: Callable[..., Any], arguments: list[Any], limit: int) -> b
         raise wire.WireError(f"the answer cannot be handed over: it holds {error}") from None
 
 
-def serve(descriptor: int, imports: tuple[str, ...], answer_bytes: int) -> NoReturn:
+def serve(channel: Channel, imports: tuple[str, ...], answer_bytes: int) -> NoReturn:
     """Loads the program that comes first, then answers until the supervisor ends the process."""
-    channel = Channel(descriptor)
     channel.send(_CONFINED)  # nothing of the candidate ran before this frame
     files, program, entry = channel.receive()
     try:
@@ -201,7 +200,7 @@ def serve(descriptor: int, imports: tuple[str, ...], answer_bytes: int) -> NoRet
             if random:
                 reseed()
             if arguments is None or arguments is True:
-                turn.converse(descriptor, function, answer_bytes, asides=arguments is True)
+                turn.converse(channel.descriptor, function, answer_bytes, asides=arguments is True)
             channel.send(_answer(function, arguments, answer_bytes))
     except BaseException as error:  # whatever the candidate raises, SystemExit included, is its own failure
         _fail(channel, error, files)
