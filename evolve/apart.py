@@ -180,5 +180,5 @@ def _bare(candidate: Candidate) -> Candidate:
 def _write(to: _Process, message: Setup | Order) -> None:
     assert to.process.stdin is not None
     with suppress(BrokenPipeError):  # it has ended, which its reader tells
-        to.process.stdin.write(framed(message))
+        to.process.stdin.write(framed(msgspec.msgpack.encode(message)))
         to.process.stdin.flush()

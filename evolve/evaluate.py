@@ -34,11 +34,12 @@ class Evaluator:
         describe: bool = False,
         settled: bool = False,
         profiled: bool = False,
+        core: int | None = None,
     ) -> None:
         """
         Args:
             describe: give evaluations on train the descriptors that the problem declares.
-            settled: as a jail's; for workers that have all cores.
+            settled, core: as a jail's; for workers that have all cores.
             profiled: say of evaluations on train where the CPU time goes.
         """
         limits = problem.spec.limits
@@ -55,6 +56,7 @@ class Evaluator:
         )
         self._minimum = Level(minimum)
         self._settled = settled
+        self._core = core
         self._scales: dict[Split, Scale] = {}
         self._cache = cache
         self._profiled = profiled
@@ -65,7 +67,7 @@ class Evaluator:
 
     @cached_property
     def jail(self) -> Jail:
-        return Jail(self._limits, minimum=self._minimum, settled=self._settled)
+        return Jail(self._limits, minimum=self._minimum, settled=self._settled, core=self._core)
 
     @cached_property
     def _profiler(self) -> Profiler:
@@ -103,7 +105,11 @@ class Evaluator:
         if self._profiled:
             self._profiler = other._profiler
 
-    def _prepare(self, split: Split) -> Scale:
+    def adopt(self, split: Split, baseline: Sequence[float]) -> None:
+        """Prepare a split with objectives of the baseline that another evaluator has measured."""
+        self._scales[split] = self._prepare(split, tuple(baseline))
+
+    def _prepare(self, split: Split, baseline: tuple[float, ...] = ()) -> Scale:
         spec, instances = self.problem.spec, self.problem.split(split)
         share = spec.limits.train_share if split in (Split.TRAIN, Split.FURTHER) else 1.0
         raw = Scale(
@@ -118,19 +124,22 @@ class Evaluator:
         raw = replace(raw, **self._questions(instances))
         if self._watch.describe and split is Split.TRAIN:
             raw = replace(raw, references=self._references(raw))
-        trial = self._run(self.problem.seeds[spec.score.baseline], raw)
-        if not trial.ok:
-            raise EvaluatorError(
-                f"the baseline seed '{spec.score.baseline}' fails on {split}: {trial.feedback}"
-            )
+        baseline = baseline or self._baseline(raw)
         room = [
             self.problem.sign * (objective - instance.bound)
-            for objective, instance in zip(trial.objectives, instances, strict=True)
+            for objective, instance in zip(baseline, instances, strict=True)
         ]
         if spec.score.scale == "split":
             room = [float(np.mean(room))] * len(room)
         scale = tuple(max(distance, spec.score.floor) for distance in room)
-        return replace(raw, baseline=trial.objectives, scale=scale)
+        return replace(raw, baseline=baseline, scale=scale)
+
+    def _baseline(self, scale: Scale) -> tuple[float, ...]:
+        name = self.problem.spec.score.baseline
+        trial = self._run(self.problem.seeds[name], scale)
+        if not trial.ok:
+            raise EvaluatorError(f"the baseline seed '{name}' fails on {scale.split}: {trial.feedback}")
+        return trial.objectives
 
     def _questions(self, instances: Sequence[Instance]) -> dict[str, Any]:
         harness = self.problem.spec.harness
@@ -222,9 +231,8 @@ class Evaluator:
         return self._play(Trial(self.scoring, scale, candidate, None, self._watch))
 
     def _play(self, trial: Trial) -> Evaluation:
-        harness = self.problem.spec.harness
-        if self.problem.spec.entry.interactive or (harness is not None and harness.consults):
-            played = Consultations if harness else Episodes
+        if self.problem.spec.converses:
+            played = Consultations if self.problem.spec.harness else Episodes
             episodes = played(trial, self.jail, self._watch.cancelled.is_set)
             status, feedback = trial.run(episodes.stage)
             cpu_s, peak_mb = episodes.cpu_s, episodes.peak_mb

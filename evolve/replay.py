@@ -23,6 +23,7 @@ from evolve import apart, settings
 from evolve import program as programs
 from evolve import run as runs
 from evolve.assembly import make_search
+from evolve.backends.local import LocalWorkers
 from evolve.journal import Entry, Journal, Placed
 from evolve.records import (
     MIGRANT,
@@ -38,7 +39,6 @@ from evolve.records import (
     Status,
 )
 from evolve.search import Search, Task
-from evolve.workers import Workers
 
 SHOWN = 10  # differences that are printed
 QUOTED = 80
@@ -95,7 +95,7 @@ def replay(folder: Path, advance: Callable[[str], None] = lambda _: None) -> Rep
     with Journal.open(folder, read_only=True) as journal:
         the_problem = runs.unchanged_problem(folder, the_settings, journal)
         search = make_search(the_settings, the_problem, journal)
-        with Workers(the_problem, the_settings, search.seen) as workers:
+        with LocalWorkers(the_problem, the_settings, search.seen) as workers:
             again = _Replay(search, workers.submit, Replayed(folder), int(journal.meta(apart.NOTE) or 0))
             for entry in journal.entries():
                 advance(type(entry.record).__name__.lower())

@@ -199,6 +199,11 @@ class Spec(_Strict, frozen=True):
         """Names of an instance's arguments."""
         return self.harness.parameters if self.harness else self.entry.parameters
 
+    @property
+    def converses(self) -> bool:
+        """Whether the trusted side talks with a program while it runs: a simulator asks it, or it may ask itself."""
+        return self.entry.interactive or (self.harness is not None and self.harness.consults)
+
 
 def read_spec(path: Path) -> Spec:
     try:

@@ -1,31 +1,98 @@
 """The default backend, `loky`: threads of this process, each with a warm jail process of its own.
 
-What joblib's loky would add here, a process around each jail, costs time and gives nothing: the jail is a process
-already, and candidates run nowhere else. `python bench/backends.py` measures both.
+What joblib's loky would add here, a process around each jail, costs time and gives nothing where a candidate is handed
+its instances: the jail is a process already, and candidates run nowhere else (`python bench/backends.py` measures
+both). Where a simulator talks with the candidate, each of several threads has a process for that (see process.py).
 """
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
+from collections import deque
 from collections.abc import Sequence
 
 import msgspec
 
 from evolve.backends.base import Host
+from evolve.backends.process import EvaluatorProcess, Setup
+from evolve.cache import Cache
 from evolve.errors import BackendError
 from evolve.problem import Problem
-from evolve.settings import Settings
+from evolve.records import Evaluation, Split
+from evolve.search import Task
+from evolve.settings import Settings, available_cores
+from evolve.trial import Seen
 from evolve.workers import Workers
 
 
 class LocalWorkers(Workers):
     """See base.Backend."""
 
+    def __init__(
+        self,
+        the_problem: Problem,
+        the_settings: Settings,
+        seen: Seen,
+        cache: Cache | None = None,
+        profiled: bool = False,
+    ) -> None:
+        super().__init__(the_problem, the_settings, seen, cache, profiled)
+        self._apart = self.count > 1 and the_problem.spec.converses
+        self._processes: list[EvaluatorProcess] = []
+        self._free: deque[EvaluatorProcess] = deque()
+
     def __enter__(self) -> LocalWorkers:
         super().__enter__()
+        if self._apart:
+            setups = map(self._setup, range(self.count))
+            self._processes = [EvaluatorProcess(each, self._seen, self._cancelled) for each in setups]
+            self._free.extend(self._processes)
         return self
+
+    def __exit__(self, *error: object) -> None:
+        self.cancel()
+        for process in self._processes:
+            process.stop()
+        super().__exit__(*error)
+        for process in self._processes:
+            process.close()
+
+    def cancel(self) -> None:
+        super().cancel()
+        for process in self._processes:
+            process.cancel()
+
+    def _evaluate(self, task: Task) -> Evaluation:
+        if not self._apart:
+            return super()._evaluate(task)
+        if not hasattr(self._local, "process"):
+            self._local.process = self._free.popleft()
+        process: EvaluatorProcess = self._local.process
+        return process.evaluate(task)
+
+    def _setup(self, number: int) -> Setup:
+        the_problem, first = self._problem, self._evaluators[0]
+        return Setup(
+            str(the_problem.folder),
+            str(the_problem.data.path) if the_problem.data else "",
+            the_problem.digest,
+            {split: list(first.scale(split).baseline) for split in (Split.TRAIN, Split.VALIDATION)},
+            str(self._minimum),
+            self._describe,
+            self._profiled,
+            str(self._cache.path) if self._cache else "",
+            self._core(number),
+        )
+
+    def _core(self, number: int) -> int | None:
+        """Where a worker has its dialogues: each on a core of its own if they have all of them."""
+        if self.count < available_cores() or not hasattr(os, "sched_getaffinity"):
+            return None
+        cores = sorted(os.sched_getaffinity(0))
+        return cores[number % len(cores)]
 
     def hosts(self) -> Sequence[Host]:
         levels = {str(evaluator.jail.level) for evaluator in self._evaluators[:1]}

@@ -20,12 +20,13 @@ from pathlib import Path
 import msgspec
 
 from evolve.backends.environment import scrub
-from evolve.backends.messages import Batch, Done, Examined, Job, Reply, unpack
+from evolve.backends.messages import Batch, Done, Examined, Reply, unpack
 from evolve.backends.parcel import Parcel, evaluated, open_parcel
 from evolve.errors import BackendError, EvaluatorError, EvolveError, JailError
 from evolve.evaluate import Evaluator
 from evolve.jail import machine
 from evolve.jail.attacks import require_closed
+from evolve.search import Task
 from evolve.trial import Seen
 
 RUNS = 16  # searches whose decisions a worker remembers; one that is forgotten tells them again
@@ -105,7 +106,7 @@ class Station:
             for job in batch.jobs:
                 if done and time.monotonic() - began > batch.seconds:
                     break
-                done.append(_do(evaluator, batch, job))
+                done.append(do(evaluator, unpack(batch, job), job.number))
         return Reply(_host(), _WORKER, known, done)
 
     def close(self) -> None:
@@ -115,15 +116,16 @@ class Station:
         self._folder.cleanup()
 
 
-def _do(evaluator: Evaluator, batch: Batch, job: Job) -> Done:
-    task, began = unpack(batch, job), time.monotonic()
+def do(evaluator: Evaluator, task: Task, number: int) -> Done:
+    """Evaluate, whatever comes of it."""
+    began = time.monotonic()
     try:
         found = evaluator.evaluate(task.candidate, task.split, task.race)
     except EvaluatorError as error:
-        return Done(job.number, 0.0, fault=str(error), evaluator=True)
+        return Done(number, 0.0, fault=str(error), evaluator=True)
     except (JailError, OSError, MemoryError) as error:
-        return Done(job.number, 0.0, fault=f"{_host()}: {error}")
-    return Done(job.number, time.monotonic() - began, found)
+        return Done(number, 0.0, fault=f"{_host()}: {error}")
+    return Done(number, time.monotonic() - began, found)
 
 
 def footing(baselines: Sequence[Sequence[float]]) -> str:

@@ -32,18 +32,19 @@ def _current() -> int:
 
 
 class SharedCore:
-    """While entered, this thread and the process `pid` stay on the core that this thread is on now.
+    """While entered, this thread and the process `pid` stay on one core: `core`, or the one that this thread is on now.
 
-    The core is chosen anew each time, so threads that the kernel has spread over the cores stay spread. Where
-    cores cannot be chosen, nothing happens. A context manager, to be left on the thread that entered it.
+    Workers that have all cores are each given one: two that met on the same would stay there. Where cores cannot be
+    chosen, nothing happens. A context manager, to be left on the thread that entered it.
     """
 
-    def __init__(self, pid: int | None) -> None:
+    def __init__(self, pid: int | None, core: int | None = None) -> None:
         self._pid = pid
+        self._core = core
         self._before: set[int] | None = None
 
     def __enter__(self) -> SharedCore:
-        core = _current()
+        core = _current() if self._core is None else self._core
         if self._pid is not None and core >= 0 and hasattr(os, "sched_setaffinity"):
             with contextlib.suppress(OSError):  # a core that was taken from us, a process that has ended
                 before = os.sched_getaffinity(0)

@@ -15,7 +15,7 @@ from typing import IO
 import msgspec
 
 from evolve.proposers.genetic import GeneticProposer
-from evolve.records import Candidate, Evaluation, Member, Proposal, Sample, Split, Status
+from evolve.records import Candidate, Evaluation, Member, Sample, Split, Status
 from evolve.settings import GeneticSettings
 
 LENGTH = 4  # bytes before a message that give its length
@@ -68,9 +68,8 @@ def sample(ask: Ask, members: Mapping[str, Member]) -> Sample:
     return Sample(members[ask.parent], others, ask.shares, ask.width, ask.tuned)
 
 
-def framed(message: msgspec.Struct | list[Proposal]) -> bytes:
+def framed(text: bytes) -> bytes:
     """A message as it goes through a pipe."""
-    text = msgspec.msgpack.encode(message)
     return len(text).to_bytes(LENGTH, "little") + text
 
 
@@ -102,7 +101,7 @@ def main() -> None:
                 proposer.propose(sample(ask, members), ask.number, generator(setup.seed, ask.number))
                 for ask in order.asks[first : first + TOGETHER]
             ]
-            answers.write(framed(made))
+            answers.write(framed(msgspec.msgpack.encode(made)))
             answers.flush()
 
 
