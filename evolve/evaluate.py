@@ -34,12 +34,11 @@ class Evaluator:
         describe: bool = False,
         settled: bool = False,
         profiled: bool = False,
-        core: int | None = None,
     ) -> None:
         """
         Args:
             describe: give evaluations on train the descriptors that the problem declares.
-            settled, core: as a jail's; for workers that have all cores.
+            settled: as a jail's; for workers that have all cores.
             profiled: say of evaluations on train where the CPU time goes.
         """
         limits = problem.spec.limits
@@ -56,7 +55,6 @@ class Evaluator:
         )
         self._minimum = Level(minimum)
         self._settled = settled
-        self._core = core
         self._scales: dict[Split, Scale] = {}
         self._cache = cache
         self._profiled = profiled
@@ -67,7 +65,7 @@ class Evaluator:
 
     @cached_property
     def jail(self) -> Jail:
-        return Jail(self._limits, minimum=self._minimum, settled=self._settled, core=self._core)
+        return Jail(self._limits, minimum=self._minimum, settled=self._settled)
 
     @cached_property
     def _profiler(self) -> Profiler:

@@ -119,7 +119,7 @@ class LlmSettings(_Strict, frozen=True):
 class BackendSettings(_Strict, frozen=True):
     """Who evaluates (see backends/ and docs/scaling.md)."""
 
-    # loky: threads of this process, each with a warm jail process; the others: a cluster
+    # loky: workers on this machine, each with a warm jail process; the others: a cluster
     kind: Literal["loky", "dask", "ray"] = "loky"
     # of the cluster, e.g. tcp://10.0.0.1:8786; "" = one of the engine's own on this machine
     address: str = ""

@@ -131,7 +131,7 @@ def test_a_worker_that_is_told_to_stop_before_it_began_does_not_begin(
     with apart(small, small_folder, Seen()) as made:
         cancelled = threading.Event()
         cancelled.set()
-        idle = EvaluatorProcess(made._setup(0), Seen(), cancelled)
+        idle = EvaluatorProcess(made._setup(), Seen(), cancelled)
         with pytest.raises(CancelledEvaluation):
             idle.evaluate(Task(program(IN_ORDER), Split.TRAIN, None))
         assert idle._process is None

@@ -7,7 +7,6 @@ both). Where a simulator talks with the candidate, each of several threads has a
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
@@ -23,7 +22,7 @@ from evolve.errors import BackendError
 from evolve.problem import Problem
 from evolve.records import Evaluation, Split
 from evolve.search import Task
-from evolve.settings import Settings, available_cores
+from evolve.settings import Settings
 from evolve.trial import Seen
 from evolve.workers import Workers
 
@@ -47,8 +46,10 @@ class LocalWorkers(Workers):
     def __enter__(self) -> LocalWorkers:
         super().__enter__()
         if self._apart:
-            setups = map(self._setup, range(self.count))
-            self._processes = [EvaluatorProcess(each, self._seen, self._cancelled) for each in setups]
+            setup = self._setup()
+            self._processes = [
+                EvaluatorProcess(setup, self._seen, self._cancelled) for _ in range(self.count)
+            ]
             self._free.extend(self._processes)
         return self
 
@@ -73,7 +74,7 @@ class LocalWorkers(Workers):
         process: EvaluatorProcess = self._local.process
         return process.evaluate(task)
 
-    def _setup(self, number: int) -> Setup:
+    def _setup(self) -> Setup:
         the_problem, first = self._problem, self._evaluators[0]
         return Setup(
             str(the_problem.folder),
@@ -84,15 +85,7 @@ class LocalWorkers(Workers):
             self._describe,
             self._profiled,
             str(self._cache.path) if self._cache else "",
-            self._core(number),
         )
-
-    def _core(self, number: int) -> int | None:
-        """Where a worker has its dialogues: each on a core of its own if they have all of them."""
-        if self.count < available_cores() or not hasattr(os, "sched_getaffinity"):
-            return None
-        cores = sorted(os.sched_getaffinity(0))
-        return cores[number % len(cores)]
 
     def hosts(self) -> Sequence[Host]:
         levels = {str(evaluator.jail.level) for evaluator in self._evaluators[:1]}

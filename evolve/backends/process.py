@@ -39,7 +39,6 @@ class Setup(msgspec.Struct, frozen=True, array_like=True):
 
     folder, data: of the problem; data "" = none. digest: of the problem as the run knows it.
     baselines: objectives of the baseline, which need not be run again. cache: the file; "" = none.
-    core: as a jail's.
     """
 
     folder: str
@@ -50,7 +49,6 @@ class Setup(msgspec.Struct, frozen=True, array_like=True):
     describe: bool
     profiled: bool
     cache: str
-    core: int | None
 
 
 class EvaluatorProcess:
@@ -169,14 +167,7 @@ def main() -> None:
     with (
         Cache(Path(setup.cache)) if setup.cache else nullcontext() as cache,
         Evaluator(
-            the_problem,
-            setup.minimum,
-            seen,
-            cancelled,
-            cache,
-            setup.describe,
-            profiled=setup.profiled,
-            core=setup.core,
+            the_problem, setup.minimum, seen, cancelled, cache, setup.describe, profiled=setup.profiled
         ) as evaluator,
     ):
         changed = the_problem.digest != setup.digest

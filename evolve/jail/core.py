@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import socket
 import threading
 from collections import Counter
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import ClassVar
 LOOK = 16  # a candidate in so many tells whether its core was free
 BUSY = 0.5  # seconds of waiting for a core, per second of CPU, from which another core is tried
 LEAST_S = 0.002  # CPU of a candidate that can tell
+LEASES = f"\0evolve/{os.getuid()}/core"  # names of sockets that no file stands for
 
 _libc = ctypes.CDLL(None)
 
@@ -31,26 +33,46 @@ def _current() -> int:
     return int(getcpu()) if getcpu is not None else -1
 
 
-class SharedCore:
-    """While entered, this thread and the process `pid` stay on one core: `core`, or the one that this thread is on now.
+def _lease(core: int) -> socket.socket | None:
+    """What keeps all others of this user who ask from a core, until it is closed; None if one has it already.
 
-    Workers that have all cores are each given one: two that met on the same would stay there. Where cores cannot be
-    chosen, nothing happens. A context manager, to be left on the thread that entered it.
+    A name among the kernel's abstract sockets: nothing is left behind, however the holder ends.
+    """
+    lease = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        lease.bind(f"{LEASES}/{core}")
+    except OSError:
+        lease.close()
+        return None
+    return lease
+
+
+class SharedCore:
+    """While entered, this thread and the process `pid` stay on one core, which no other such pair has.
+
+    It is the core that this thread is on now, if it is to be had: what the kernel has spread stays spread, and two
+    pairs that met on one, where they would stay, part. Where all are taken or none can be chosen, nothing happens. A
+    context manager, to be left on the thread that entered it.
     """
 
-    def __init__(self, pid: int | None, core: int | None = None) -> None:
+    def __init__(self, pid: int | None) -> None:
         self._pid = pid
-        self._core = core
         self._before: set[int] | None = None
+        self._leased: socket.socket | None = None
 
     def __enter__(self) -> SharedCore:
-        core = _current() if self._core is None else self._core
-        if self._pid is not None and core >= 0 and hasattr(os, "sched_setaffinity"):
-            with contextlib.suppress(OSError):  # a core that was taken from us, a process that has ended
-                before = os.sched_getaffinity(0)
-                os.sched_setaffinity(self._pid, {core})
-                os.sched_setaffinity(0, {core})
-                self._before = before
+        current = _current()
+        if self._pid is None or current < 0 or not hasattr(os, "sched_setaffinity"):
+            return self
+        allowed = os.sched_getaffinity(0)
+        for core in sorted(allowed, key=lambda each: (each - current) % (max(allowed) + 1)):
+            self._leased = _lease(core)
+            if self._leased is not None:
+                with contextlib.suppress(OSError):  # a core that was taken from us, a process that has ended
+                    os.sched_setaffinity(self._pid, {core})
+                    os.sched_setaffinity(0, {core})
+                    self._before = allowed
+                break
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,6 +80,9 @@ class SharedCore:
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(0, self._before)
             self._before = None
+        if self._leased is not None:
+            self._leased.close()
+            self._leased = None
 
     def part(self) -> None:
         """Let both run anywhere again: a third one may have taken the core."""

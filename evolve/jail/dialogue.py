@@ -75,7 +75,7 @@ class Dialogue:
         self._starved_before = starved_s()
         self._channel: socket.socket
         self._process: Process
-        self._core = SharedCore(session.pid, session.core)
+        self._core = SharedCore(session.pid)
 
     def __enter__(self) -> Dialogue:
         """Waits until the program is loaded; where it fails to, the first question gets no answer.

@@ -27,7 +27,6 @@ class Jail:
         minimum: the weakest level to accept; the strongest that the machine has is taken.
         level: take this level and no other (for tests, and for measuring what a layer stops).
         settled: candidates stay on one core; faster where there is a jail for each core, slower with cores to spare.
-        core: where dialogues are held, thread and candidate; None = where the thread is.
 
     Raises:
         JailError: the machine has no level that is strong enough.
@@ -39,12 +38,10 @@ class Jail:
         minimum: Level = Level.LANDLOCK_SECCOMP,
         level: Level | None = None,
         settled: bool = False,
-        core: int | None = None,
     ) -> None:
         self.limits = limits
         self.level = level or strongest(minimum)
         self._settled = settled
-        self._core = core
         self._zygote: Zygote | None = None
         self._session: Session | None = None
         self._spare: socket.socket | None = None  # our end to a child that was forked ahead
@@ -94,8 +91,7 @@ class Jail:
         if self._zygote is None:
             self._zygote = Zygote(self.limits, self.level, self._settled)
         channel, process = self._child(self._zygote)
-        pipe = Pipe(channel, self.limits.answer_bytes)
-        session = Session(self._zygote, process, pipe, self.limits, frame, self._core)
+        session = Session(self._zygote, process, Pipe(channel, self.limits.answer_bytes), self.limits, frame)
         # The next child is forked while this one works. Not where a program could reach another process.
         if self.level.filters:
             with contextlib.suppress(ZygoteError):  # the session will tell

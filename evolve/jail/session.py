@@ -81,17 +81,7 @@ class Session:
     Every method raises JailError when the zygote died or a layer failed: no fault of the candidate.
     """
 
-    def __init__(
-        self,
-        zygote: Zygote,
-        process: Process,
-        pipe: Pipe,
-        limits: Limits,
-        program: bytes,
-        core: int | None = None,
-    ) -> None:
-        """core: where a dialogue is to be held (see core.py); None = anywhere."""
-        self.core = core
+    def __init__(self, zygote: Zygote, process: Process, pipe: Pipe, limits: Limits, program: bytes) -> None:
         self._zygote = zygote
         self._process = process
         self._pipe = pipe
