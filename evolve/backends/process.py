@@ -73,13 +73,12 @@ class EvaluatorProcess:
             CancelledEvaluation: the run is stopping.
         """
         for _ in range(ATTEMPTS):
-            if self._cancelled.is_set():
-                raise CancelledEvaluation
-            done = self._ask(task)
+            done = None if self._cancelled.is_set() else self._ask(task)
             if done is not None:
                 return _found(done)
-            if not self._cancelled.is_set():
-                self.close()
+            if self._cancelled.is_set():
+                raise CancelledEvaluation
+            self.close()
         raise BackendError(
             f"the process that evaluated {task.candidate.id} ended {ATTEMPTS} times, most likely for want of memory; "
             f"the run stops here, and `evolve resume` goes on with all that was evaluated"
@@ -87,16 +86,16 @@ class EvaluatorProcess:
 
     def cancel(self) -> None:
         """Abandon what is under way."""
-        if self._process is not None:
-            self._process.terminate()
+        if (process := self._process) is not None:
+            process.terminate()
 
     def stop(self) -> None:
         """Wait for the process to put its things away, such as what it has for the cache; not for long."""
-        if self._process is not None:
+        if (process := self._process) is not None:
             try:
-                self._process.wait(END_S)
+                process.wait(END_S)
             except subprocess.TimeoutExpired:  # its simulator goes on and on
-                self._process.kill()
+                process.kill()
 
     def close(self) -> None:
         """Give back what is left of a process that has ended."""
