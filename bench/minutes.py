@@ -39,7 +39,8 @@ Made by `python bench/minutes.py`: searches with the defaults, without a model, 
 search goes on to the longest time; its champions at the shorter ones are those of its journal. The table's first lines
 are the seeds; a seed that fails says how. Scores: 0 is the naive baseline, 1 the bound. Leads are over the seed that is
 best *on the holdout*, by the paired bootstrap; validation, by which champions are chosen, may have another best one. No
-holdout result ever goes back into a search. One worker is half of what a search on two cores has.
+holdout result ever goes back into a search. One worker is half of what two
+cores allow; those with two were made after each worker had got a process of its own.
 
 """
 Facts = dict[str, Any]

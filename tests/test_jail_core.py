@@ -123,7 +123,8 @@ def test_a_core_that_others_crowd_is_left() -> None:
 def test_a_core_of_its_own_is_kept() -> None:
     home = HomeCore(wanted=True)
     before = home.core
-    with subprocess.Popen(["sleep", "60"]) as idle:  # too little CPU to tell from, however crowded the machine
+    # it uses too little CPU to tell from, however crowded the machine
+    with subprocess.Popen(["sleep", "60"]) as idle:
         assert not any(home.crowded(idle.pid) for _ in range(3 * LOOK))
         idle.kill()
     assert home.core == before
