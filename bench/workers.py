@@ -18,6 +18,7 @@ from pathlib import Path
 
 from evolve import settings
 from evolve.backends.local import LocalWorkers
+from evolve.errors import EvolveError
 from evolve.problem import Problem, load
 from evolve.records import Split
 from evolve.search import Task
@@ -54,9 +55,8 @@ def rate(made: LocalWorkers, problem: Problem) -> float:
     return len(futures) / (time.perf_counter() - start)
 
 
-def measure(name: str, rounds: int) -> list[float]:
+def measure(problem: Problem, rounds: int) -> list[float]:
     """Of one worker, two threads, two processes."""
-    problem = load(name)
     with ExitStack() as stack:
         ways = [stack.enter_context(workers(problem, *way)) for way in ((1, False), (2, False), (2, True))]
         for way in ways:  # all processes are there, and warm
@@ -72,11 +72,15 @@ def main() -> None:
     parser.add_argument("problems", nargs="*", metavar="PROBLEM", default=list(PROBLEMS))
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    try:
+        problems = [load(name) for name in options.problems]
+    except EvolveError as error:
+        parser.error(str(error))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     text = HEAD.format(rounds=options.rounds, load=os.getloadavg()[0], machine=machine)
-    for name in options.problems:
-        one, threads, processes = measure(name, options.rounds)
-        row = f"| {name} | {one:.2f} | {threads:.2f} | {processes:.2f} | {processes / one:.2f} |"
+    for problem in problems:
+        one, threads, processes = measure(problem, options.rounds)
+        row = f"| {problem.name} | {one:.2f} | {threads:.2f} | {processes:.2f} | {processes / one:.2f} |"
         print(row, flush=True)
         text += row + "\n"
     PAGE.write_text(text, encoding="utf-8")

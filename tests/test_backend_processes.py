@@ -23,10 +23,10 @@ from evolve.cache import Cache
 from evolve.errors import BackendError
 from evolve.evaluate import Evaluator
 from evolve.problem import Problem
-from evolve.records import Split, Status
+from evolve.records import Split
 from evolve.search import Task
 from evolve.trial import CancelledEvaluation, Seen
-from tests.contracts.backend import PATIENCE_S, BackendContract, chosen, essence, program, talking
+from tests.contracts.backend import PATIENCE_S, ApartContract, chosen, essence, program, talking
 from tests.test_run import wait_for
 
 IN_ORDER = "return list(range(len(p)))"
@@ -47,19 +47,12 @@ def apart(the_problem: Problem, folder: Path, seen: Seen, cache: Cache | None = 
         yield made
 
 
-class TestProcesses(BackendContract):
+class TestProcesses(ApartContract):
     @staticmethod
     @contextmanager
     def make(the_problem: Problem, folder: Path, seen: Seen) -> Iterator[Backend]:
         with apart(the_problem, folder, seen) as made:
             yield made
-
-    def test_processes_know_no_keys(self, backend: Backend) -> None:
-        found = backend.submit(Task(program("return 'names'"), Split.TRAIN, None)).result(PATIENCE_S)
-        assert found.status is Status.INVALID
-        assert "PATH" in found.feedback
-        assert "OPENAI_API_KEY" not in found.feedback
-        assert "STORE_TOKEN" not in found.feedback
 
     def test_a_process_that_is_killed_loses_nothing(self, backend: Any, here: Evaluator) -> None:
         candidates = [program("[None for _ in range(60000)]; " + IN_ORDER, each) for each in range(12)]

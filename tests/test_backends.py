@@ -38,7 +38,15 @@ from evolve.records import Evaluation, Proposal, Split, Status
 from evolve.search import Task
 from evolve.settings import BackendSettings
 from evolve.trial import Race, Seen
-from tests.contracts.backend import PATIENCE_S, BackendContract, chosen, essence, program, talking
+from tests.contracts.backend import (
+    PATIENCE_S,
+    ApartContract,
+    BackendContract,
+    chosen,
+    essence,
+    program,
+    talking,
+)
 from tests.test_run import entries, facts, wait_for
 
 ROOT = Path(__file__).parents[1]
@@ -64,14 +72,7 @@ class TestLoky(BackendContract):
             yield made
 
 
-class ClusterContract(BackendContract):
-    def test_workers_know_no_keys(self, backend: Backend) -> None:
-        found = backend.submit(Task(program("return 'names'"), Split.TRAIN, None)).result(PATIENCE_S)
-        assert found.status is Status.INVALID
-        assert "PATH" in found.feedback
-        assert "OPENAI_API_KEY" not in found.feedback
-        assert "STORE_TOKEN" not in found.feedback
-
+class ClusterContract(ApartContract):
     def test_the_holdout_is_not_sent(self, backend: Backend) -> None:
         with pytest.raises(BackendError, match="the holdout is never sent"):
             backend.submit(Task(program(IN_ORDER), Split.HOLDOUT, None))

@@ -12,36 +12,29 @@ import shutil
 import subprocess
 from collections import deque
 from collections.abc import Sequence
+from functools import cached_property
 
 import msgspec
 
 from evolve.backends.base import Host
 from evolve.backends.process import EvaluatorProcess, Setup
-from evolve.cache import Cache
 from evolve.errors import BackendError
 from evolve.problem import Problem
 from evolve.records import Evaluation, Split
 from evolve.search import Task
 from evolve.settings import Settings
-from evolve.trial import Seen
 from evolve.workers import Workers
 
 
 class LocalWorkers(Workers):
     """See base.Backend."""
 
-    def __init__(
-        self,
-        the_problem: Problem,
-        the_settings: Settings,
-        seen: Seen,
-        cache: Cache | None = None,
-        profiled: bool = False,
-    ) -> None:
-        super().__init__(the_problem, the_settings, seen, cache, profiled)
-        self._apart = self.count > 1 and the_problem.spec.converses
-        self._processes: list[EvaluatorProcess] = []
-        self._free: deque[EvaluatorProcess] = deque()
+    _processes: Sequence[EvaluatorProcess] = ()
+
+    @cached_property
+    def _apart(self) -> bool:
+        """Whether each thread has a process."""
+        return self.count > 1 and self._problem.spec.converses
 
     def __enter__(self) -> LocalWorkers:
         super().__enter__()
@@ -50,7 +43,7 @@ class LocalWorkers(Workers):
             self._processes = [
                 EvaluatorProcess(setup, self._seen, self._cancelled) for _ in range(self.count)
             ]
-            self._free.extend(self._processes)
+            self._free = deque(self._processes)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -155,5 +155,16 @@ class BackendContract:
         assert all(host.name and Level(host.level) and not host.refusal for host in backend.hosts())
 
 
+class ApartContract(BackendContract):
+    """For backends whose evaluators are in other processes than the loop."""
+
+    def test_workers_know_no_keys(self, backend: Backend) -> None:
+        found = backend.submit(Task(program("return 'names'"), Split.TRAIN, None)).result(PATIENCE_S)
+        assert found.status is Status.INVALID
+        assert "PATH" in found.feedback
+        assert "OPENAI_API_KEY" not in found.feedback
+        assert "STORE_TOKEN" not in found.feedback
+
+
 def _score(evaluation: Evaluation) -> float:
     return evaluation.score if evaluation.ok else -math.inf
