@@ -20,7 +20,7 @@ from evolve.backends.base import Backend
 from evolve.backends.local import LocalWorkers
 from evolve.backends.process import EvaluatorProcess
 from evolve.cache import Cache
-from evolve.errors import BackendError
+from evolve.errors import BackendError, EvaluatorError
 from evolve.evaluate import Evaluator
 from evolve.problem import Problem
 from evolve.records import Split
@@ -74,6 +74,15 @@ def test_a_process_that_always_ends_stops_the_run_and_names_the_way_on(
         task = Task(program(IN_ORDER), Split.TRAIN, None)
         with pytest.raises(BackendError, match=r"ended 3 times.*evolve resume"):
             made.submit(task).result(PATIENCE_S)
+
+
+def test_a_problem_that_changes_under_a_run_stops_it(small_folder: Path, tmp_path: Path) -> None:
+    folder = talking(small_folder, tmp_path / "changing")
+    with apart(problem.load(str(folder)), folder, Seen()) as made:
+        with (folder / "evaluator.py").open("a") as file:
+            file.write("# another evaluator\n")
+        with pytest.raises(EvaluatorError, match="was changed while a run of it was under way"):
+            made.submit(Task(program(IN_ORDER), Split.TRAIN, None)).result(PATIENCE_S)
 
 
 def test_a_simulator_that_goes_on_and_on_is_ended_with_the_run(small_folder: Path, tmp_path: Path) -> None:
